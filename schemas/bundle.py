@@ -1,0 +1,68 @@
+"""The manifest of a model bundle: what turns an ordinary Hugging Face folder into one the worker serves."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.emotions import EMOTIONS
+from schemas.normalization import NORMALIZER
+
+MANIFEST: Final = "manifest.json"
+"""Written last: a folder that holds it is complete."""
+
+
+class UnusableBundle(ValueError):
+    """A bundle that this version must not serve; the message says why and what to do."""
+
+
+class Calibration(Struct, frozen=True):
+    """Platt scaling of one label: the probability is sigmoid(scale * logit + bias).
+
+    Source: Platt (1999), Probabilistic outputs for support vector machines.
+    """
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What the worker must know of a model beyond its weights."""
+
+    version: Annotated[str, Meta(min_length=1, max_length=128)]
+    labels: tuple[str, ...]
+    thresholds: dict[str, Annotated[float, Meta(ge=0, le=1)]]
+    calibration: dict[str, Calibration]
+    normalizer: str
+    base_model: str
+    data_fingerprint: str
+    metrics: dict[str, Any]
+    created_at: str
+    max_tokens: Annotated[int, Meta(ge=8, le=8192)] = 128
+
+    def encode(self) -> bytes:
+        """Return the manifest as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def read_manifest(content: bytes) -> Manifest:
+    """Decode a manifest and make sure that this version of the code can serve its bundle.
+
+    Raises:
+        UnusableBundle: it is no manifest, or its labels or its normalizer are not ours.
+    """
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise UnusableBundle(f"{MANIFEST} cannot be read: {error}. Export the bundle anew.") from error
+    if manifest.labels != EMOTIONS or set(manifest.thresholds) != set(EMOTIONS):
+        raise UnusableBundle(
+            f"the bundle's labels are {', '.join(manifest.labels)}, the worker's are {', '.join(EMOTIONS)}. "
+            "Fit a model on these seven emotions with `emotion-training fit`."
+        )
+    if manifest.normalizer != NORMALIZER:
+        raise UnusableBundle(
+            f"the bundle was trained on text of normalizer {manifest.normalizer}, this version has {NORMALIZER}. "
+            "Run the version that made the bundle, or fit the model anew."
+        )
+    return manifest

@@ -1,0 +1,1 @@
+"""Fine-tunes and measures the models that the worker serves."""

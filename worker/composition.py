@@ -1,0 +1,112 @@
+"""Where the parts are put together: the one place that makes threads, connections and the model."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from schemas.normalization import NORMALIZER
+from worker.batching import Batcher
+from worker.dead_letters import DeadLetterLimit, DeadLetters
+from worker.errors import ConfigurationError
+from worker.health import Health, serve
+from worker.metrics import Metrics
+from worker.migrate import require_migrated
+from worker.pipeline import Worker
+from worker.records import Classifier
+from worker.settings import Settings
+from worker.source import KafkaSource, require_topic
+from worker.stages import Inference, Stages, Storage
+from worker.store import ResultStore, connect
+from worker.waiting import wait_for_services
+
+log = structlog.get_logger(__name__)
+
+RELEASED: Final = "ru-emotions-small"
+
+
+def released_model() -> str:
+    """Return the folder of the released bundle, from any working directory.
+
+    Raises:
+        ConfigurationError: it was not installed with the code.
+    """
+    folder = Path(__file__).resolve().parent.parent / "models" / RELEASED
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"the released model is not installed beside the code ({folder}): set WORKER_MODEL to a bundle's folder "
+            "or hub name"
+        )
+    return str(folder)
+
+
+def load_classifier(settings: Settings, metrics: Metrics | None = None) -> Classifier:
+    """Load and warm the model that the settings name."""
+    from worker.classifier import EmotionClassifier  # noqa: PLC0415 - torch takes seconds; most commands need none.
+
+    return EmotionClassifier(
+        settings.model or released_model(), settings.device, settings.max_batch_tokens, metrics
+    )
+
+
+def run_worker(settings: Settings, classifier: Classifier | None = None, stop: threading.Event | None = None) -> None:
+    """Run a worker until ``stop`` is set, or by SIGTERM or SIGINT where none is given.
+
+    Args:
+        settings: what the operator set.
+        classifier: the model; by default the one that the settings name.
+        stop: ends the run; given where the worker does not run on the process's main thread.
+
+    Raises:
+        ConfigurationError: the deployment is wrong; the message says what to do.
+    """
+    if stop is None:
+        stop = threading.Event()
+        _stop_on_signals(stop)
+    log.info("starting", **settings.printable())
+    engine = connect(settings.required_database_url, "emotion-worker")
+    wait_for_services(
+        stop,
+        postgres=lambda: require_migrated(engine),
+        kafka=lambda: [
+            require_topic(settings, topic) for topic in (settings.kafka_topic, settings.kafka_dead_letter_topic)
+        ],
+    )
+    metrics = Metrics()
+    health = Health(settings.stuck_after_s)
+    server = serve(health, metrics.registry, settings.http_host, settings.http_port)
+    log.info("metrics and health", url=f"http://{settings.http_host}:{server.server_port}/metrics")
+    classifier = classifier or load_classifier(settings, metrics)
+    metrics.serve_model(classifier.version)
+    if stop.is_set():
+        return
+    dead_letters = DeadLetters(settings)
+    most_in_a_row = settings.dead_letters_in_a_row or None
+    store = ResultStore(
+        engine,
+        settings.kafka_group_id,
+        model_version=classifier.version,
+        normalizer=NORMALIZER,
+        most_in_a_row=most_in_a_row,
+    )
+    limit = DeadLetterLimit(settings.dead_letters_in_a_row, settings.dead_letters_share)
+    worker = Worker(
+        KafkaSource(settings),
+        Batcher(settings.max_records, settings.max_wait_ms / 1000),
+        Stages(Inference(classifier, metrics, most_in_a_row), Storage(store, dead_letters, limit, metrics)),
+        health,
+        metrics,
+    )
+    try:
+        worker.run(stop)
+    finally:
+        dead_letters.close()
+        engine.dispose()
+        server.shutdown()
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())

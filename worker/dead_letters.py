@@ -1,0 +1,229 @@
+"""The dead-letter topic: records that cannot become rows, kept with the reason and their original bytes."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple, Self
+
+import structlog
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.structs import OffsetAndMetadata
+
+from worker.connection import kafka_options, kafka_problems
+from worker.errors import ConfigurationError, TooManyDeadLetters
+from worker.records import Record, Rejected
+from worker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+# Kafka Connect's names; source: KIP-298, Error Handling in Connect.
+HEADER_PREFIX: Final = "__connect.errors."
+_ACK_TIMEOUT_S: Final = 15.0
+_WINDOW: Final = 1_000
+
+
+class DeadLetters:
+    """Send rejected records to the dead-letter topic; used by the storage thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.kafka_dead_letter_topic
+        with kafka_problems("connect the producer of dead letters"):
+            self._producer = KafkaProducer(
+                **kafka_options(settings),
+                acks="all",
+                enable_idempotence=True,
+                delivery_timeout_ms=int(_ACK_TIMEOUT_S * 1000),
+                request_timeout_ms=int(_ACK_TIMEOUT_S * 1000) // 2,
+                max_block_ms=int(_ACK_TIMEOUT_S * 1000),
+                metrics_enabled=False,
+            )
+
+    def send(self, rejected: Sequence[Rejected]) -> None:
+        """Return when the broker has acknowledged every record: only then may the offsets move past them.
+
+        Raises:
+            Away: the broker did not acknowledge; some may be in the topic already and will be there twice.
+        """
+        with kafka_problems("send dead letters"):
+            futures = [
+                self._producer.send(
+                    self._topic, value=_value_of(item.record), key=item.record.key, headers=headers_of(item)
+                )
+                for item in rejected
+            ]
+            for future in futures:
+                future.get(timeout=_ACK_TIMEOUT_S)
+        for item in rejected:
+            log.warning(
+                "record went to the dead letters; replay it once it is repaired",
+                reason=str(item.error),
+                stage=item.stage,
+                topic=item.record.topic,
+                partition=item.record.partition,
+                offset=item.record.offset,
+            )
+
+    def close(self) -> None:
+        """Close the producer; nothing is in flight between two calls of `send`."""
+        self._producer.close(timeout=2)
+
+
+def _value_of(record: Record) -> bytes | None:
+    # A message must have a key or a value.
+    return b"" if record.value is None and record.key is None else record.value
+
+
+def headers_of(item: Rejected) -> list[tuple[str, bytes]]:
+    """Return the headers that say where a record came from and why it failed, after the record's own."""
+    said = {
+        "topic": item.record.topic,
+        "partition": str(item.record.partition),
+        "offset": str(item.record.offset),
+        "stage": item.stage,
+        "class.name": type(item.error).__name__,
+        "exception.message": str(item.error),
+    }
+    own = [(name, value) for name, value in item.record.headers or () if not name.startswith(HEADER_PREFIX)]
+    return own + [(HEADER_PREFIX + name, value.encode("utf-8", "replace")) for name, value in said.items()]
+
+
+class DeadLetterLimit:
+    """A circuit breaker: when most records are rejected, the deployment is to blame, not the data.
+
+    Args:
+        in_a_row: so many rejected records without a good one between open it; 0 never does.
+        share: a larger share of rejected records among the last 1,000 opens it.
+    """
+
+    def __init__(self, in_a_row: int, share: float) -> None:
+        self._in_a_row = in_a_row
+        self._share = share
+        self._run = 0
+        self._window: deque[bool] = deque(maxlen=_WINDOW)
+
+    def after(self, outcomes: Iterable[bool]) -> Self:
+        """Return the breaker as it is after more records: itself does not change, so a retry may ask again.
+
+        Args:
+            outcomes: what became of each record, in order: True for a dead letter.
+
+        Raises:
+            TooManyDeadLetters: the breaker is open.
+        """
+        later = type(self)(self._in_a_row, self._share)
+        later._window.extend(self._window)  # noqa: SLF001 - its own class.
+        run = self._run
+        for dead in outcomes:
+            run = run + 1 if dead else 0
+            later._window.append(dead)  # noqa: SLF001 - its own class.
+            if self._in_a_row and run >= self._in_a_row:
+                raise TooManyDeadLetters(f"{run} records in a row are dead letters. {_ADVICE}")
+        later._run = run  # noqa: SLF001 - its own class.
+        dead_now = sum(later._window)  # noqa: SLF001 - its own class.
+        if self._in_a_row and len(later._window) == _WINDOW and dead_now > self._share * _WINDOW:  # noqa: SLF001
+            raise TooManyDeadLetters(f"{dead_now} of the last {_WINDOW} records are dead letters. {_ADVICE}")
+        return later
+
+
+_ADVICE: Final = (
+    "Nothing of this chunk was stored or skipped. Look at the last errors: is this the right topic, the right "
+    "format, the right model? WORKER_DEAD_LETTERS_IN_A_ROW=0 lets everything through"
+)
+
+
+class DeadLetter(NamedTuple):
+    """A record of the dead-letter topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp: int
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What the headers say of the failure, without their prefix."""
+        return {
+            name.removeprefix(HEADER_PREFIX): value.decode("utf-8", "replace")
+            for name, value in self.headers
+            if name.startswith(HEADER_PREFIX)
+        }
+
+
+def read_dead_letters(settings: Settings) -> list[DeadLetter]:
+    """Return every dead letter that is in the topic now, oldest first within a partition.
+
+    Raises:
+        ConfigurationError: there is no such topic.
+        Away: the broker cannot be reached.
+    """
+    with kafka_problems("read dead letters"), _consumer(settings, group=None) as consumer:
+        return _read(consumer, _rewind(consumer, settings.kafka_dead_letter_topic))
+
+
+def replay_dead_letters(settings: Settings, repair: Callable[[bytes], bytes | None] | None = None) -> tuple[int, int]:
+    """Publish each dead letter, once over all replays, to the topic it came from.
+
+    How far replays have come is kept in Kafka, by a consumer group of their own.
+
+    Args:
+        settings: which topics.
+        repair: given the original bytes, returns what to publish, or None to leave the record out.
+
+    Returns:
+        How many were published and how many were left out.
+
+    Raises:
+        ConfigurationError: there is no such topic.
+        Away: the broker cannot be reached; what was published by then may be published again.
+    """
+    published = left_out = 0
+    topic = settings.kafka_dead_letter_topic
+    with kafka_problems("replay dead letters"), _consumer(settings, f"{settings.kafka_group_id}.replay") as consumer:
+        producer = KafkaProducer(**kafka_options(settings), acks="all")
+        try:
+            ends = _rewind(consumer, topic)
+            for letter in _read(consumer, ends):
+                value = repair(letter.value) if repair and letter.value is not None else letter.value
+                if value is None:
+                    left_out += 1
+                    continue
+                own = [(name, item) for name, item in letter.headers if not name.startswith(HEADER_PREFIX)]
+                origin = letter.errors.get("topic", settings.kafka_topic)
+                producer.send(origin, value=value, key=letter.key, headers=own).get(timeout=_ACK_TIMEOUT_S)
+                published += 1
+            consumer.commit({partition: OffsetAndMetadata(end, "", -1) for partition, end in ends.items()})
+        finally:
+            producer.close()
+    return published, left_out
+
+
+@contextmanager
+def _consumer(settings: Settings, group: str | None) -> Iterator[KafkaConsumer]:
+    consumer = KafkaConsumer(**kafka_options(settings), group_id=group, enable_auto_commit=False)
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def _rewind(consumer: KafkaConsumer, topic: str) -> dict[TopicPartition, int]:
+    """Go to where the group stands, else to the beginning, and return where each partition ends."""
+    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+    if not partitions:
+        raise ConfigurationError(f"there is no topic {topic}: nothing went to the dead letters yet, or it is misspelt")
+    consumer.assign(partitions)
+    beginnings, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    for partition in partitions:
+        committed = consumer.committed(partition) if consumer.config["group_id"] else None
+        consumer.seek(partition, max(committed or 0, beginnings[partition]))
+    return dict(ends)
+
+
+def _read(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> list[DeadLetter]:
+    letters = []
+    while any(consumer.position(partition) < end for partition, end in ends.items()):
+        for records in consumer.poll(timeout_ms=500).values():
+            letters += [
+                DeadLetter(record.key, record.value, list(record.headers or ()), record.timestamp) for record in records
+            ]
+    return letters

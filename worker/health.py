@@ -1,0 +1,86 @@
+"""Liveness and readiness, and the small HTTP server that tells them and the metrics."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from worker.errors import ConfigurationError
+
+_TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
+
+
+class Health:
+    """Whether the worker gets on; written by the main thread, read by the server's.
+
+    Args:
+        stuck_after_s: with records waiting and nothing stored for so many seconds, it is stuck.
+        clock: monotonic seconds; tests move it.
+    """
+
+    def __init__(self, stuck_after_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stuck_after_s = stuck_after_s
+        self._clock = clock
+        self._turned_at = self._progressed_at = clock()
+        self._waiting = False
+        self.ready = False
+        """Whether the group has let us in and every partition we were given is claimed."""
+
+    def turned(self, *, waiting: bool, progressed: bool) -> None:
+        """Note a turn of the main loop: whether records wait, and whether some were stored."""
+        now = self._turned_at = self._clock()
+        if progressed or not (waiting and self._waiting):
+            self._progressed_at = now
+        self._waiting = waiting
+
+    def complaint(self) -> str | None:
+        """Return what is wrong, or None when all is well."""
+        now = self._clock()
+        if now - self._turned_at > self._stuck_after_s:
+            return f"the main loop has not turned for {now - self._turned_at:.0f} s"
+        if self._waiting and now - self._progressed_at > self._stuck_after_s:
+            return f"records wait, and nothing was stored for {now - self._progressed_at:.0f} s"
+        return None
+
+
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        """Log no requests: probes come every few seconds."""
+
+
+def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
+    """Serve /metrics, /healthz and /readyz from a daemon thread.
+
+    Returns:
+        The server; its ``server_port`` tells the port where 0 was asked for.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
+    metrics = make_wsgi_app(registry)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return metrics(environ, start_response)
+        if path not in {"/healthz", "/readyz"}:
+            start_response("404 Not Found", _TEXT)
+            return [b"/metrics, /healthz or /readyz\n"]
+        complaint = health.complaint()
+        if path == "/readyz" and not complaint and not health.ready:
+            complaint = "not a member of the consumer group yet, or partitions are not claimed yet"
+        start_response("503 Service Unavailable" if complaint else "200 OK", _TEXT)
+        return [f"{complaint or 'ok'}\n".encode()]
+
+    try:
+        server = make_server(host, port, application, ThreadingWSGIServer, handler_class=_Quiet)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}. Set WORKER_HTTP_PORT to a free one") from error
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server

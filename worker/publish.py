@@ -1,0 +1,59 @@
+"""Put transcripts on the topic, from JSON lines or plain text."""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from kafka import KafkaProducer
+
+from schemas.transcripts import InvalidTranscript, decode
+from worker.connection import kafka_options, kafka_problems
+from worker.settings import Settings
+from worker.source import require_topic
+
+_ACK_TIMEOUT_S = 30.0
+
+
+def message_of(line: str) -> bytes | None:
+    """Return the message that a line stands for: JSON as it is, other text as a transcript's; None for blank."""
+    line = line.strip()
+    if not line:
+        return None
+    return line.encode() if line.startswith(("{", "[")) else msgspec.json.encode({"text": line})
+
+
+def key_of(message: bytes) -> bytes | None:
+    """Return the session as the key, so that a session's messages keep their order; None where there is none."""
+    try:
+        session = decode(message, timestamp_ms=0).session_id
+    except InvalidTranscript:
+        return None
+    return session.encode() if session else None
+
+
+def publish(lines: Iterable[str], settings: Settings, on_sent: Callable[[], None] = lambda: None) -> int:
+    """Publish lines to the transcripts' topic and return how many the broker has acknowledged.
+
+    Messages are not judged: what holds no transcript ends in the dead letters, with a reason.
+
+    Args:
+        lines: JSON objects or plain text; blank lines are left out.
+        settings: which brokers and topic.
+        on_sent: called after each message is handed to the client.
+
+    Raises:
+        ConfigurationError: the topic does not exist or the broker refuses us.
+        Away: the broker cannot be reached.
+    """
+    require_topic(settings, settings.kafka_topic)
+    with kafka_problems("publish"):
+        producer = KafkaProducer(**kafka_options(settings), acks="all", linger_ms=5)
+        try:
+            futures = []
+            for message in filter(None, map(message_of, lines)):
+                futures.append(producer.send(settings.kafka_topic, value=message, key=key_of(message)))
+                on_sent()
+            for future in futures:
+                future.get(timeout=_ACK_TIMEOUT_S)
+        finally:
+            producer.close()
+    return len(futures)

@@ -1,0 +1,137 @@
+"""Settings of the worker: environment variables, or files of the same names in /run/secrets."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.errors import ConfigurationError
+
+PREFIX: Final = "WORKER_"
+SECRETS: Final = Path("/run/secrets")
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. The names are a contract: they change in major versions only."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, by commas.")
+    kafka_topic: str = Field("transcripts", description="Topic the transcripts are read from.")
+    kafka_group_id: str = Field("emotion-worker", description="Consumer group; workers of one share the load.")
+    kafka_dead_letter_topic: str = Field(
+        "transcripts.dead-letters", description="Topic for records that cannot become rows."
+    )
+    kafka_auto_offset_reset: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a group begins that has no offset in Postgres and none in Kafka."
+    )
+    kafka_offset_out_of_range: Literal["fail", "earliest", "latest"] = Field(
+        "fail", description="When the log no longer holds the next offset: stop, or go on from an end of it."
+    )
+    kafka_session_timeout_ms: Positive = Field(
+        45_000, description="Without a heartbeat for so long, a worker loses its partitions."
+    )
+    kafka_max_poll_interval_ms: Positive = Field(
+        300_000, description="Without a poll for so long, a worker loses its partitions."
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the brokers."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism, with SASL_PLAINTEXT or SASL_SSL."
+    )
+    kafka_sasl_username: str | None = Field(None, description="SASL user.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    kafka_ssl_cafile: Path | None = Field(None, description="CA certificates that vouch for the brokers.")
+    kafka_ssl_certfile: Path | None = Field(None, description="Client certificate, where brokers ask for one.")
+    kafka_ssl_keyfile: Path | None = Field(None, description="Private key of the client certificate.")
+    kafka_ssl_password: SecretStr | None = Field(None, description="Password of the private key.")
+    kafka_ssl_check_hostname: bool = Field(
+        default=True, description="Whether a broker's certificate must name its host."
+    )
+
+    database_url: SecretStr | None = Field(
+        None, description="Postgres, as postgresql://user:password@host/database; sslmode and the like may follow."
+    )
+
+    model: str | None = Field(
+        None, description="Model bundle: a folder or a hub name. The released one by default."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    max_batch_tokens: Positive | None = Field(
+        None, description="Tokens of a forward pass, padding included; 16384 on a GPU and 2048 on a CPU by default."
+    )
+    max_records: Positive = Field(1024, description="Records of a chunk, which is stored in one transaction.")
+    max_wait_ms: Annotated[int, Field(ge=0)] = Field(
+        50, description="How long the first record of a chunk waits for company."
+    )
+
+    dead_letters_in_a_row: Annotated[int, Field(ge=0)] = Field(
+        100, description="So many dead letters in a row stop the worker; 0 never does."
+    )
+    dead_letters_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="A larger share of dead letters among the last 1,000 records stops the worker."
+    )
+
+    http_host: str = Field("127.0.0.1", description="Address of the metrics and health server.")
+    http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        8080, description="Its port: /metrics, /healthz, /readyz. 0 takes any free one and prints it."
+    )
+    stuck_after_s: Annotated[float, Field(gt=0)] = Field(
+        30, description="/healthz fails when records wait and none was stored for so long."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment and the secrets.
+
+        Raises:
+            ConfigurationError: an unknown name, or a value that cannot be right.
+        """
+        refuse_unknown(os.environ)
+        try:
+            return cls(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **overrides)
+        except ValidationError as error:
+            raise ConfigurationError("; ".join(_explain(detail) for detail in error.errors())) from None
+
+    def printable(self) -> dict[str, Any]:
+        """Return the settings as they may be logged: secrets are masked, unset ones left out."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
+
+    @property
+    def required_database_url(self) -> str:
+        """The database's URL.
+
+        Raises:
+            ConfigurationError: it is not set.
+        """
+        if self.database_url is None:
+            raise ConfigurationError(
+                f"{PREFIX}DATABASE_URL is not set: give it, as postgresql://user:password@host/database"
+            )
+        return self.database_url.get_secret_value()
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Refuse a misspelt name, which would otherwise be ignored in silence.
+
+    Raises:
+        ConfigurationError: it names the variable and the nearest one that exists.
+    """
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in environment:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0)
+            raise ConfigurationError(f"{name} is no setting; did you mean {near[0]}? docs/configuration.md has them all")
+
+
+def _explain(detail: Any) -> str:
+    name = PREFIX + "_".join(str(part) for part in detail["loc"][:1]).upper()
+    return f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"

@@ -1,0 +1,180 @@
+"""The two threads behind the main one: `inference` owns the model, `storage` owns the database connection."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import stamina
+import structlog
+
+from schemas.emotions import EMOTIONS
+from worker.bisection import bisect
+from worker.dead_letters import DeadLetterLimit, DeadLetters
+from worker.errors import Away
+from worker.metrics import Metrics
+from worker.records import Chunk, Claim, Claimed, Classifier, Rejected, Utterance
+from worker.store import ResultStore
+
+log = structlog.get_logger(__name__)
+
+_STOP: Final = None
+_RETRY_AT_MOST_S: Final = 5.0
+
+Work = Chunk | tuple[Claim, ...]
+Done = Chunk | tuple[Claimed, ...]
+
+
+class Stages:
+    """Chunk n is stored while n+1 is classified and n+2 waits; claims pass through the same queues in order.
+
+    `submit` and `done` are called by the main thread, never block, and raise what a stage died of.
+    """
+
+    def __init__(self, inference: Callable[[Work], Work], storage: Callable[[Work], Done]) -> None:
+        self._to_inference: queue.Queue[Work | None] = queue.Queue(maxsize=1)
+        self._to_storage: queue.Queue[Work | None] = queue.Queue(maxsize=1)
+        self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._in_flight = 0
+        self._threads = [
+            self._thread("inference", lambda: self._run(self._to_inference, inference, self._to_storage.put)),
+            self._thread("storage", lambda: self._run(self._to_storage, storage, self._finish)),
+        ]
+
+    @property
+    def full(self) -> bool:
+        """Whether `submit` would find no place."""
+        return self._to_inference.full()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return self._in_flight == 0
+
+    def start(self) -> None:
+        """Start both threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, work: Work) -> None:
+        """Hand over a chunk or a claim; the caller has seen that the stages are not full."""
+        self._to_inference.put_nowait(work)
+        self._in_flight += 1
+
+    def done(self) -> Iterator[Done]:
+        """Yield the chunks stored and the claims answered since the last call.
+
+        Raises:
+            BaseException: whatever a stage died of.
+        """
+        while True:
+            try:
+                item = self._done.get_nowait()
+            except queue.Empty:
+                break
+            self._in_flight -= 1
+            yield item
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self, timeout_s: float) -> None:
+        """End the threads once they have nothing in flight; one that hangs is left behind as a daemon."""
+        if self.idle:
+            self._to_inference.put(_STOP)
+            for thread in self._threads:
+                thread.join(timeout_s)
+
+    def _finish(self, item: Done | None) -> None:
+        if item is not _STOP:
+            self._done.put(item)
+
+    @staticmethod
+    def _thread(name: str, target: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=target, name=name, daemon=True)
+
+    def _run(
+        self, source: queue.Queue[Work | None], stage: Callable[[Work], Any], sink: Callable[[Any], None]
+    ) -> None:
+        try:
+            while (work := source.get()) is not _STOP:
+                sink(stage(work))
+            sink(_STOP)
+        except BaseException as error:  # noqa: BLE001 - a thread's entry point: the main thread raises it.
+            self._failure = error
+
+
+class Inference:
+    """Give each utterance of a chunk its scores and its emotions."""
+
+    def __init__(self, classifier: Classifier, metrics: Metrics, most_in_a_row: int | None) -> None:
+        self._classifier = classifier
+        self._metrics = metrics
+        self._most_in_a_row = most_in_a_row
+        # A chunk holds few of the 128 sets of seven emotions: rows share their lists.
+        self._sets = [
+            [emotion for bit, emotion in enumerate(EMOTIONS) if number >> bit & 1] for number in range(2 ** len(EMOTIONS))
+        ]
+        self._bits = 2 ** np.arange(len(EMOTIONS))
+
+    def __call__(self, work: Work) -> Work:
+        """Classify a chunk; pass a claim on."""
+        if isinstance(work, Chunk):
+            with self._metrics.stage("inference"):
+                spoken = [item for item in work.utterances if item.text]
+                culprits = bisect(spoken, self._classify, self._most_in_a_row)
+            if culprits:
+                work.rejected += [Rejected(item.record, "classify", error) for item, error in culprits]
+                bad = {id(item) for item, _ in culprits}
+                work.utterances = [item for item in work.utterances if id(item) not in bad]
+        return work
+
+    def _classify(self, utterances: Sequence[Utterance]) -> None:
+        scores = self._classifier.classify([item.text for item in utterances])
+        numbers = ((scores >= self._classifier.thresholds) @ self._bits).tolist()
+        for item, number, row in zip(utterances, numbers, scores.tolist(), strict=True):
+            item.emotions = self._sets[number]
+            item.scores = row
+
+
+class Storage:
+    """Store chunks and answer claims, through any outage of the database or of the dead-letter topic."""
+
+    def __init__(
+        self, store: ResultStore, dead_letters: DeadLetters, limit: DeadLetterLimit, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._dead_letters = dead_letters
+        self._limit = limit
+        self._metrics = metrics
+
+    def __call__(self, work: Work) -> Done:
+        """Do it, again and again while something is away; polling goes on meanwhile."""
+        for attempt in stamina.retry_context(
+            on=Away, attempts=None, timeout=None, wait_initial=0.1, wait_max=_RETRY_AT_MOST_S, wait_jitter=1.0
+        ):
+            with attempt, self._metrics.stage("storage"):
+                return self._write(work) if isinstance(work, Chunk) else self._store.claim(work)
+        raise AssertionError("retries have no end")
+
+    def _write(self, chunk: Chunk) -> Chunk:
+        limit = self._limit
+
+        def bury(rejected: Sequence[Rejected]) -> None:
+            nonlocal limit
+            limit = limit.after(_outcomes(chunk, rejected))
+            self._dead_letters.send(rejected)
+
+        self._store.write(chunk, bury)
+        self._limit = limit
+        self._metrics.stored(chunk)
+        return chunk
+
+
+def _outcomes(chunk: Chunk, rejected: Sequence[Rejected]) -> list[bool]:
+    """Say of each record of a chunk, in order, whether it is a dead letter."""
+    dead = {id(item.record) for item in rejected}
+    records = {id(item.record): item.record for item in [*chunk.utterances, *rejected]}
+    ordered = sorted(records.values(), key=lambda record: (record.topic, record.partition, record.offset))
+    return [id(record) in dead for record in ordered]

@@ -1,0 +1,246 @@
+"""The database: claims on partitions, and chunks stored in one transaction with the offsets they end at."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import psycopg
+import structlog
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from schemas.emotions import EMOTIONS
+from worker.bisection import bisect
+from worker.errors import Away, ConfigurationError, RejectedData
+from worker.records import Chunk, Claim, Claimed, Partition, Rejected, Utterance
+
+log = structlog.get_logger(__name__)
+
+_CLAIM: Final = text("""
+    INSERT INTO consumer_offsets (group_id, topic, partition, topic_id, next_offset, epoch)
+    VALUES (:group_id, :topic, :partition, :topic_id, :start, 1)
+    ON CONFLICT (group_id, topic, partition)
+    DO UPDATE SET epoch = consumer_offsets.epoch + 1, updated_at = now()
+    RETURNING epoch, next_offset, topic_id
+""")
+
+_MOVE: Final = text("""
+    UPDATE consumer_offsets
+    SET next_offset = :next_offset, topic_id = coalesce(:topic_id, topic_id), updated_at = now()
+    WHERE group_id = :group_id AND topic = :topic AND partition = :partition AND epoch = :epoch
+""")
+
+# What a message may be, column by column, with the Postgres type that binary COPY must be told.
+_COLUMNS: Final = {
+    "transcript_id": "text",
+    "source": "text",
+    "session_id": "text",
+    "speaker": "text",
+    "segment": "int4",
+    "text": "text",
+    "spoken_at": "timestamptz",
+    "emotions": "text[]",
+    **dict.fromkeys(EMOTIONS, "float4"),
+    "model_version": "text",
+    "normalizer": "text",
+    "kafka_topic": "text",
+    "kafka_partition": "int4",
+    "kafka_offset": "int8",
+}
+_TYPES: Final = list(_COLUMNS.values())
+_NAMES: Final = ", ".join(_COLUMNS)
+_UNSCORED: Final = (None,) * len(EMOTIONS)
+
+_TEMPORARY: Final = f"""
+    CREATE TEMPORARY TABLE IF NOT EXISTS incoming
+    ON COMMIT DELETE ROWS AS SELECT {_NAMES} FROM emotion_results WITH NO DATA
+"""  # noqa: S608 - the names are the constants above.
+_COPY: Final = f"COPY incoming ({_NAMES}) FROM STDIN (FORMAT BINARY)"
+# Rows go in by key, so that two workers that replay each other's rows lock them in one order.
+_MERGE: Final = f"""
+    INSERT INTO emotion_results ({_NAMES}) SELECT {_NAMES} FROM incoming ORDER BY transcript_id
+    ON CONFLICT (transcript_id) DO UPDATE
+    SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "transcript_id")}, processed_at = now()
+"""  # noqa: S608 - the names are the constants above.
+
+# Classes of SQLSTATE; source: PostgreSQL documentation, appendix A, error codes.
+_REFUSED_STATES: Final = ("28", "3D", "42501")
+_UNMIGRATED_STATES: Final = ("42P01", "42703")
+_DATA_STATES: Final = ("22", "23", "44", "P0")
+_AWAY_STATES: Final = ("08", "25", "40", "53", "55", "57", "58")
+# Before a connection stands there is no SQLSTATE, only libpq's words.
+_REFUSED_WORDS: Final = re.compile(r"authentication failed|does not exist|no pg_hba\.conf entry|SSL|certificate")
+
+
+class ResultStore:
+    """Owned by the storage thread; every method is one transaction.
+
+    Args:
+        engine: where the tables are.
+        group_id: the consumer group whose offsets it keeps.
+        model_version: written into each row.
+        normalizer: written into each row.
+        most_in_a_row: stop when more rows than this are refused one after the other; None never does.
+    """
+
+    def __init__(
+        self, engine: Engine, group_id: str, *, model_version: str, normalizer: str, most_in_a_row: int | None = None
+    ) -> None:
+        self._engine = engine
+        self._group_id = group_id
+        self._model = (model_version, normalizer)
+        self._most_in_a_row = most_in_a_row
+        self._topic_ids: dict[Partition, str | None] = {}
+
+    def claim(self, claims: Sequence[Claim]) -> tuple[Claimed, ...]:
+        """Own partitions from this moment: whoever owned them before can write nothing of them any more.
+
+        Raises:
+            Away: the database cannot be reached; the call may be repeated.
+        """
+        answers = []
+        with _translated(), self._engine.begin() as connection:
+            # In one order, or two workers that claim the same partitions could deadlock.
+            for claim in sorted(claims, key=lambda claim: claim.partition):
+                asked = {"group_id": self._group_id, "topic_id": claim.topic_id, "start": claim.start}
+                row = connection.execute(_CLAIM, asked | claim.partition._asdict()).one()
+                answers.append(Claimed(claim, *row))
+        self._topic_ids |= {claim.partition: claim.topic_id for claim in claims}
+        return tuple(answers)
+
+    def write(self, chunk: Chunk, bury: Callable[[Sequence[Rejected]], None]) -> None:
+        """Store a chunk's rows and move its offsets, or do nothing at all.
+
+        Records of partitions that have another owner by now are dropped from the chunk. Rows that the database
+        refuses are found by bisection and join ``chunk.rejected``.
+
+        Args:
+            chunk: classified; it is changed as said above.
+            bury: hands rejected records to the dead-letter topic and returns when they are safe there.
+
+        Raises:
+            Away: the database or the dead-letter topic cannot be reached; the call may be repeated.
+            TooManyDeadLetters: ``bury`` says that the deployment is to blame.
+        """
+        with _translated(), self._engine.begin() as connection:
+            self._move(connection, chunk)
+            refused = self._insert(connection, chunk.utterances)
+            bury([*chunk.rejected, *refused])
+        # Only now, since a transaction that failed may be repeated with the same chunk.
+        chunk.rejected += refused
+        culprits = {id(item.record) for item in refused}
+        chunk.utterances = [item for item in chunk.utterances if id(item.record) not in culprits]
+
+    def _move(self, connection: Connection, chunk: Chunk) -> None:
+        """Move the offsets first: it locks them, so that no claim comes between this and the commit."""
+        fenced = set()
+        for partition in sorted(chunk.next_offsets):
+            moved = connection.execute(
+                _MOVE,
+                {
+                    "group_id": self._group_id,
+                    **partition._asdict(),
+                    "topic_id": self._topic_ids.get(partition),
+                    "next_offset": chunk.next_offsets[partition],
+                    "epoch": chunk.epochs[partition],
+                },
+            ).rowcount
+            if not moved:
+                fenced.add(partition)
+        if fenced:
+            log.warning(
+                "partitions have another owner: their records are dropped here and stored there",
+                partitions=sorted(fenced),
+            )
+            chunk.drop(fenced.__contains__)
+
+    def _insert(self, connection: Connection, utterances: Sequence[Utterance]) -> list[Rejected]:
+        """Insert rows, each under a savepoint with others, and return what the database refuses."""
+
+        def attempt(run: Sequence[Utterance]) -> None:
+            with _translated(), connection.begin_nested():
+                if len(run) < len(utterances):  # The rows of the parts before this one are merged already.
+                    connection.exec_driver_sql("DELETE FROM incoming")
+                self._copy(connection, run)
+
+        connection.exec_driver_sql(_TEMPORARY)
+        culprits = bisect(utterances, attempt, self._most_in_a_row)
+        return [Rejected(item.record, "store", error) for item, error in culprits]
+
+    def _copy(self, connection: Connection, utterances: Sequence[Utterance]) -> None:
+        # The last utterance of an id wins: one statement must not touch a row twice.
+        unique = {item.id: item for item in utterances}
+        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        with driver.cursor() as cursor:
+            with cursor.copy(_COPY) as copy:
+                copy.set_types(_TYPES)
+                for item in unique.values():
+                    copy.write_row(self._row(item))
+            cursor.execute(_MERGE)
+
+    def _row(self, item: Utterance) -> tuple[Any, ...]:
+        transcript, record = item.transcript, item.record
+        return (
+            item.id,
+            transcript.source,
+            transcript.session_id,
+            transcript.speaker,
+            transcript.segment,
+            transcript.text.replace("\0", ""),
+            transcript.spoken_at,
+            item.emotions or [],
+            *(item.scores or _UNSCORED),
+            *self._model,
+            record.topic,
+            record.partition,
+            record.offset,
+        )
+
+
+def connect(url: str, application: str) -> Engine:
+    """Make an engine for a Postgres URL; libpq's options, such as sslmode, may follow in the URL.
+
+    Raises:
+        ConfigurationError: the URL is none of Postgres.
+    """
+    driver_url, replaced = re.subn(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url)
+    if not replaced:
+        raise ConfigurationError("the database URL must begin with postgresql://")
+    return create_engine(
+        driver_url,
+        pool_size=1,
+        pool_pre_ping=True,
+        connect_args={
+            "application_name": application,
+            "connect_timeout": 10,
+            # A peer that vanished without a word counts as away after half a minute, not after hours.
+            "keepalives_idle": 15,
+            "tcp_user_timeout": 30_000,
+        },
+    )
+
+
+class _translated:  # noqa: N801 - used as a context manager, like contextlib.suppress.
+    """Turn the driver's errors into ours: the database is away, refuses the data, or is set up wrong."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DBAPIError):
+            error = error.orig
+        if isinstance(error, psycopg.Error):
+            raise _meaning(error) from error
+
+
+def _meaning(error: psycopg.Error) -> Exception:
+    state = error.sqlstate or ""
+    said = str(error).strip().split("\n")[0]
+    if state.startswith(_REFUSED_STATES) or (not state and _REFUSED_WORDS.search(said)):
+        return ConfigurationError(f"Postgres refuses us: {said}. Check WORKER_DATABASE_URL and that user's rights")
+    if state in _UNMIGRATED_STATES:
+        return ConfigurationError(f"Postgres lacks what the worker needs: {said}. Run `emotion-worker migrate`")
+    if state.startswith(_DATA_STATES) or isinstance(error, psycopg.DataError):
+        return RejectedData(said)
+    if state.startswith(_AWAY_STATES) or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return Away(f"Postgres is away: {said}")
+    return error
