@@ -11,6 +11,9 @@ from msgspec import Meta, Struct
 MAX_TEXT_CHARACTERS: Final = 20_000
 """Longer than any utterance: a minute of fast speech is about 1,200 characters."""
 
+_MAX_EPOCH_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, after which datetime has no more."""
+
 _NAMESPACE: Final = uuid.UUID("9a2f3c64-6f0e-5b1c-9f57-3c1d6f6f2f10")
 
 
@@ -19,6 +22,7 @@ class InvalidTranscript(ValueError):
 
 
 Name = Annotated[str, Meta(max_length=128)]
+Position = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
 class Transcript(Struct, frozen=True, kw_only=True, gc=False):
@@ -33,21 +37,19 @@ class Transcript(Struct, frozen=True, kw_only=True, gc=False):
         Meta(description="Identifies the utterance: a later message of the same id replaces the earlier."),
     ] = None
     source: Annotated[Name | None, Meta(description="Where it was said, such as a queue or a product.")] = None
-    session_id: Annotated[
-        Name | None, Meta(description="The call or conversation; the record's key when absent.")
-    ] = None
-    speaker: Annotated[
-        Name | None, Meta(description="Who spoke: agent, customer, a channel; any word.")
-    ] = None
+    session_id: Annotated[Name | None, Meta(description="The call or conversation; the record's key when absent.")] = (
+        None
+    )
+    speaker: Annotated[Name | None, Meta(description="Who spoke: agent, customer, a channel; any word.")] = None
     segment: Annotated[
-        Annotated[int, Meta(ge=0, le=2**31 - 1)] | None,
+        Position | None,
         Meta(description="Position of the utterance in its session."),
     ] = None
     language: Annotated[
         Annotated[str, Meta(max_length=35)] | None, Meta(description="BCP 47 tag; Russian when absent.")
     ] = None
     spoken_at: Annotated[
-        datetime | Annotated[int, Meta(ge=0, le=253_402_300_799_999)] | None,
+        datetime | Annotated[int, Meta(ge=0, le=_MAX_EPOCH_MS)] | None,
         Meta(
             description="ISO 8601 (UTC where it names no zone) or epoch milliseconds; the record's timestamp "
             "when absent."
@@ -79,13 +81,13 @@ class WhisperSegment(Struct, frozen=True, gc=False):
     end: float
     avg_logprob: Annotated[float, Meta(description="exp of it becomes asr_confidence.")]
     no_speech_prob: float
-    id: int | None = None
+    id: Position | None = None
 
 
 class _Message(Transcript, frozen=True, kw_only=True, gc=False):
     """Everything that any of the accepted forms may hold, so that one pass decodes them all."""
 
-    id: Name | int | None = None
+    id: Name | Position | None = None  # type: ignore[assignment]  # Wider: Whisper counts its segments.
     result: list[VoskWord] | None = None
     avg_logprob: float | None = None
 
@@ -117,7 +119,7 @@ def decode(value: bytes | None, *, key: bytes | None = None, timestamp_ms: int) 
             source=message.source,
             session_id=message.session_id or _session(key),
             speaker=message.speaker,
-            segment=message.id if message.segment is None and isinstance(message.id, int) else message.segment,
+            segment=_segment(message),
             language=message.language,
             spoken_at=_moment(message.spoken_at, timestamp_ms),
             asr_confidence=_confidence(message),
@@ -134,6 +136,16 @@ def record_id(topic: str, partition: int, offset: int, timestamp_ms: int) -> str
     return str(uuid.uuid5(_NAMESPACE, f"{topic}/{partition}/{offset}/{timestamp_ms}"))
 
 
+def _segment(message: _Message) -> int | None:
+    if not isinstance(message.id, int):
+        return message.segment
+    if message.avg_logprob is None:
+        raise InvalidTranscript(
+            "Expected `str | null`, got `int` - at `$.id`: only a Whisper segment has a number there"
+        )
+    return message.id if message.segment is None else message.segment
+
+
 def _session(key: bytes | None) -> str | None:
     if not key:
         return None
@@ -143,7 +155,10 @@ def _session(key: bytes | None) -> str | None:
 def _moment(spoken_at: datetime | int | None, timestamp_ms: int) -> datetime:
     if isinstance(spoken_at, datetime):
         return spoken_at if spoken_at.tzinfo else spoken_at.replace(tzinfo=UTC)
-    return datetime.fromtimestamp((timestamp_ms if spoken_at is None else spoken_at) / 1000, UTC)
+    moment_ms = timestamp_ms if spoken_at is None else spoken_at
+    if not 0 <= moment_ms <= _MAX_EPOCH_MS:  # Kafka has -1 for unknown, and takes any number a producer sets.
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(moment_ms / 1000, UTC)
 
 
 def _confidence(message: _Message) -> float | None:

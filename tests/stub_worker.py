@@ -1,25 +1,28 @@
 """A whole worker in a process of its own, all real but for the model, which may be told to die or dawdle.
 
-    python stub_worker.py        with the worker's settings in the environment, and
+python stub_worker.py        with the worker's settings in the environment, and
 
-    STUB_DIES_AT=GAP             kill -9 itself there; GAPS says where that is
-    STUB_DIES_AFTER=N            when it passes there for the Nth time
-    STUB_SECONDS=S               each chunk takes the model so long
+STUB_DIES_AT=GAP             kill -9 itself there; GAPS says where that is
+STUB_DIES_AFTER=N            when it passes there for the Nth time
+STUB_SECONDS=S               each chunk takes the model so long
 """
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import structlog
 from fakes import StubClassifier
 from numpy.typing import NDArray
 
 from worker.batching import Batcher
 from worker.composition import run_worker
 from worker.dead_letters import DeadLetters
+from worker.errors import WorkerError
 from worker.logs import configure_logs
 from worker.settings import Settings
 from worker.source import KafkaSource
@@ -43,7 +46,10 @@ GAPS: dict[str, tuple[type, str, str]] = {
 
 
 class Slow(StubClassifier):
+    version = os.environ.get("STUB_VERSION", StubClassifier.version)
+
     def classify(self, texts: list[str]) -> NDArray[np.float32]:
+        structlog.get_logger().debug("classifying")
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
         return super().classify(texts)
 
@@ -70,4 +76,8 @@ if __name__ == "__main__":
     configure_logs("debug")
     if gap := os.environ.get("STUB_DIES_AT"):
         die_at(gap, int(os.environ.get("STUB_DIES_AFTER", "1")))
-    run_worker(Settings.load(), Slow())
+    try:
+        run_worker(Settings.load(), Slow())
+    except WorkerError as error:
+        structlog.get_logger().error(str(error))
+        sys.exit(2)

@@ -21,9 +21,7 @@ class Batcher:
         clock: monotonic seconds; tests move it.
     """
 
-    def __init__(
-        self, max_records: int, max_wait_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, max_records: int, max_wait_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_records = max_records
         self._max_wait_s = max_wait_s
         self._clock = clock

@@ -13,8 +13,8 @@ def bisect(
 ) -> list[tuple[T, RejectedData]]:
     """Attempt all items together, and halves of what is rejected, down to single items.
 
-    With k culprits among n items it makes at most 2 k log2(n) + 1 attempts: each of the k paths from the
-    whole down to a culprit has log2(n) steps of two attempts.
+    With k culprits among n items it makes at most 2 k log2(n) + 1 attempts, the logarithm rounded up: each of
+    the k paths from the whole down to a culprit has log2(n) steps of two attempts.
 
     Args:
         items: what to attempt, in order.

@@ -10,7 +10,7 @@ import structlog
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from schemas.bundle import MANIFEST, Manifest, UnusableBundle, read_manifest
 from schemas.emotions import EMOTIONS
@@ -40,7 +40,11 @@ class EmotionClassifier:
     """
 
     def __init__(
-        self, model: str, device: str = "auto", max_batch_tokens: int | None = None, metrics: Metrics | None = None
+        self,
+        model: str,
+        device: str = "auto",
+        max_batch_tokens: int | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.manifest = load_manifest(model)
         self.thresholds = np.array([self.manifest.thresholds[emotion] for emotion in EMOTIONS], np.float32)
@@ -156,7 +160,7 @@ def load_manifest(model: str) -> Manifest:
         ConfigurationError: there is none, or it is not one that this version serves.
     """
     try:
-        path = Path(model) / MANIFEST if Path(model).is_dir() else Path(cached_file(model, MANIFEST))
+        path = Path(model) / MANIFEST if Path(model).is_dir() else Path(str(cached_file(model, MANIFEST)))
         return read_manifest(path.read_bytes())
     except UnusableBundle as error:
         raise ConfigurationError(f"model {model}: {error}") from error

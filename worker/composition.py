@@ -46,9 +46,7 @@ def load_classifier(settings: Settings, metrics: Metrics | None = None) -> Class
     """Load and warm the model that the settings name."""
     from worker.classifier import EmotionClassifier  # noqa: PLC0415 - torch takes seconds; most commands need none.
 
-    return EmotionClassifier(
-        settings.model or released_model(), settings.device, settings.max_batch_tokens, metrics
-    )
+    return EmotionClassifier(settings.model or released_model(), settings.device, settings.max_batch_tokens, metrics)
 
 
 def run_worker(settings: Settings, classifier: Classifier | None = None, stop: threading.Event | None = None) -> None:

@@ -11,6 +11,7 @@ from kafka.errors import (
     KafkaTimeoutError,
     RetriableError,
     SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
 from pydantic import SecretStr
@@ -20,7 +21,7 @@ from worker.settings import Settings
 
 KAFKA_AWAY: Final = (RetriableError, KafkaTimeoutError)
 
-_REFUSED: Final = (SaslAuthenticationFailedError, AuthorizationError)
+_REFUSED: Final = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, AuthorizationError)
 _WRONG: Final = (KafkaConfigurationError, InvalidTopicError, UnsupportedVersionError)
 
 _OPTIONS: Final = {
@@ -62,8 +63,8 @@ def kafka_problems(doing: str) -> Iterator[None]:
         yield
     except _REFUSED as error:
         raise ConfigurationError(
-            f"Kafka refuses to {doing}: {error}. Check WORKER_KAFKA_SECURITY_PROTOCOL, WORKER_KAFKA_SASL_USERNAME, "
-            "WORKER_KAFKA_SASL_PASSWORD and the rights of that user"
+            f"Kafka refuses to {doing}: {error}. Check WORKER_KAFKA_SECURITY_PROTOCOL, WORKER_KAFKA_SASL_MECHANISM, "
+            "WORKER_KAFKA_SASL_USERNAME, WORKER_KAFKA_SASL_PASSWORD and the rights of that user"
         ) from error
     except _WRONG as error:
         raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the WORKER_KAFKA_ settings") from error

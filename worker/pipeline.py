@@ -34,9 +34,7 @@ class Worker:
     nothing. Everything here runs on the main thread, which owns the consumer and never stops polling.
     """
 
-    def __init__(
-        self, source: KafkaSource, batcher: Batcher, stages: Stages, health: Health, metrics: Metrics
-    ) -> None:
+    def __init__(self, source: KafkaSource, batcher: Batcher, stages: Stages, health: Health, metrics: Metrics) -> None:
         self._source = source
         self._batcher = batcher
         self._stages = stages
@@ -102,9 +100,14 @@ class Worker:
             self._asked.pop(partition, None)
             self._stored.pop(partition, None)
         came = note.kind == "assigned"
-        self._unclaimed = self._unclaimed | set(note.partitions) if came else self._unclaimed - set(note.partitions)
-        log.info(f"partitions {note.kind}", partitions=[partition.partition for partition in note.partitions])
+        if came:
+            self._unclaimed.update(note.partitions)
+        else:
+            self._unclaimed.difference_update(note.partitions)
         self._health.ready = came and not self._unclaimed
+        if note.partitions:
+            numbers = sorted(partition.partition for partition in note.partitions)
+            log.info("partitions came" if came else "partitions went", partitions=numbers)
 
     def _claim(self) -> None:
         """Ask the database for the partitions that came, behind the chunks that are in flight."""

@@ -23,19 +23,24 @@ class Record(Protocol):
     """A record as the Kafka client gives it; only the source knows which client that is."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str: ...  # noqa: D102 - the names say it all.
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int: ...  # noqa: D102
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int: ...  # noqa: D102
     @property
-    def timestamp(self) -> int: ...
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch, or -1."""
+        ...
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None: ...  # noqa: D102
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...  # noqa: D102
     @property
-    def headers(self) -> Any: ...
+    def headers(self) -> Any:
+        """Pairs of a name and bytes, or nothing."""
+        ...
 
 
 class Utterance(Struct, gc=False):
@@ -117,7 +122,9 @@ class Classifier(Protocol):
     """What the pipeline asks of a model."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Written into each row."""
+        ...
 
     @property
     def thresholds(self) -> NDArray[np.float32]:

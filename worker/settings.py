@@ -2,9 +2,9 @@
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -57,15 +57,15 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = Field(
-        None, description="Postgres, as postgresql://user:password@host/database; sslmode and the like may follow."
+        None,
+        description="Postgres, as postgresql://user:password@host/database; sslmode and the like may follow.",
     )
 
-    model: str | None = Field(
-        None, description="Model bundle: a folder or a hub name. The released one by default."
-    )
+    model: str | None = Field(None, description="Model bundle: a folder or a hub name. The released one by default.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     max_batch_tokens: Positive | None = Field(
-        None, description="Tokens of a forward pass, padding included; 16384 on a GPU and 2048 on a CPU by default."
+        None,
+        description="Tokens of a forward pass, padding included; 16384 on a GPU and 2048 on a CPU by default.",
     )
     max_records: Positive = Field(1024, description="Records of a chunk, which is stored in one transaction.")
     max_wait_ms: Annotated[int, Field(ge=0)] = Field(
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     )
 
     dead_letters_in_a_row: Annotated[int, Field(ge=0)] = Field(
-        100, description="So many dead letters in a row stop the worker; 0 never does."
+        100, description="So many dead letters in a row stop the worker; 0 lets all through, in any share."
     )
     dead_letters_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="A larger share of dead letters among the last 1,000 records stops the worker."
@@ -95,9 +95,10 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: an unknown name, or a value that cannot be right.
         """
-        refuse_unknown(os.environ)
+        folder = SECRETS if SECRETS.is_dir() else None
+        refuse_unknown([*os.environ, *(file.name for file in (folder.iterdir() if folder else ()))])
         try:
-            return cls(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **overrides)
+            return cls(**{"_secrets_dir": folder, **overrides})
         except ValidationError as error:
             raise ConfigurationError("; ".join(_explain(detail) for detail in error.errors())) from None
 
@@ -119,19 +120,25 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
 
-def refuse_unknown(environment: Mapping[str, str]) -> None:
+def refuse_unknown(names: Iterable[str]) -> None:
     """Refuse a misspelt name, which would otherwise be ignored in silence.
 
     Raises:
-        ConfigurationError: it names the variable and the nearest one that exists.
+        ConfigurationError: it says the name and the nearest one that exists.
     """
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in environment:
+    for name in names:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0)
-            raise ConfigurationError(f"{name} is no setting; did you mean {near[0]}? docs/configuration.md has them all")
+            raise ConfigurationError(f"{name} is no setting; did you mean {near[0]}? docs/configuration.md lists them")
+
+
+def is_secret(field: str) -> bool:
+    """Whether a field's value must never be shown."""
+    return SecretStr in get_args(Settings.model_fields[field].annotation)
 
 
 def _explain(detail: Any) -> str:
-    name = PREFIX + "_".join(str(part) for part in detail["loc"][:1]).upper()
-    return f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"
+    field = str(detail["loc"][0])
+    given = "" if is_secret(field) else f", got {detail['input']!r}"
+    return f"{PREFIX}{field.upper()}: {detail['msg'][0].lower()}{detail['msg'][1:]}{given}"

@@ -1,5 +1,6 @@
 """The consumer: one member of a consumer group, owned by the main thread."""
 
+import time
 import uuid
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -82,6 +83,7 @@ class KafkaSource:
         self._settings = settings
         self._notes = _Notes()
         self._waiting: set[Partition] = set()
+        self._rejoining_since: float | None = None
         with kafka_problems("connect"):
             self._consumer = KafkaConsumer(
                 **kafka_options(settings),
@@ -96,7 +98,10 @@ class KafkaSource:
                 isolation_level="read_committed",
                 metrics_enabled=False,
             )
-            self._consumer.subscribe([settings.kafka_topic], listener=self._notes)
+            self._subscribe()
+            # With the topic's partitions known before the first join, one join is enough; the client (3.0.12)
+            # joins twice otherwise, and a second join soon after the first may end without an assignment.
+            self._consumer.topics()
 
     def poll(self, max_records: int, timeout_s: float, *, paused: bool) -> Polled:
         """Fetch what has arrived, and keep the membership of the group either way.
@@ -124,8 +129,11 @@ class KafkaSource:
         for note in notes:
             if note.kind == "assigned":
                 self._waiting.update(note.partitions)
+                self._rejoining_since = None
             else:
                 self._waiting.difference_update(note.partitions)
+                self._rejoining_since = time.monotonic()
+        self._join_again_if_forgotten()
         return Polled({Partition(*partition): records for partition, records in fetched.items()}, notes)
 
     def claims(self, partitions: Collection[Partition]) -> list[Claim]:
@@ -189,6 +197,19 @@ class KafkaSource:
         """Leave the group. It is bounded, since a rebalance under way could hold it up."""
         self._consumer.close(autocommit=False, timeout_ms=2_000)
 
+    def _subscribe(self) -> None:
+        self._consumer.subscribe([self._settings.kafka_topic], listener=self._notes)
+
+    def _join_again_if_forgotten(self) -> None:
+        """Join anew when a rebalance took our partitions and brought none, which the client (3.0.12) may do."""
+        patience_s = self._settings.kafka_session_timeout_ms / 1000
+        if self._rejoining_since is not None and time.monotonic() - self._rejoining_since > patience_s:
+            log.warning("a rebalance has brought no partitions: joining the group anew", waited_s=patience_s)
+            self._rejoining_since = time.monotonic()
+            with kafka_problems("leave the group"):
+                self._consumer.unsubscribe()
+            self._subscribe()
+
     def _pause(self, *, everything: bool) -> None:
         assigned = self._consumer.assignment()
         blocked = assigned if everything else {partition for partition in assigned if partition in self._waiting}
@@ -246,6 +267,7 @@ def require_topic(settings: Settings, topic: str) -> str | None:
     return None if topic_id is None or uuid.UUID(str(topic_id)) == _NO_TOPIC_ID else str(topic_id)
 
 
-def _note_failed_commit(offsets: object, answer: object) -> None:
+def _note_failed_commit(offsets: Mapping[TopicPartition, OffsetAndMetadata], answer: object) -> None:
     if isinstance(answer, KafkaError):
-        log.debug("commit to Kafka failed; the next one makes up for it", offsets=offsets, error=repr(answer))
+        partitions = [partition.partition for partition in offsets]
+        log.debug("commit to Kafka failed; the next one makes up for it", partitions=partitions, error=repr(answer))

@@ -14,7 +14,7 @@ from worker.bisection import bisect
 from worker.dead_letters import DeadLetterLimit, DeadLetters
 from worker.errors import Away
 from worker.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed, Classifier, Rejected, Utterance
+from worker.records import Chunk, Claim, Claimed, Classifier, Record, Rejected, Utterance
 from worker.store import ResultStore
 
 log = structlog.get_logger(__name__)
@@ -94,9 +94,7 @@ class Stages:
     def _thread(name: str, target: Callable[[], None]) -> threading.Thread:
         return threading.Thread(target=target, name=name, daemon=True)
 
-    def _run(
-        self, source: queue.Queue[Work | None], stage: Callable[[Work], Any], sink: Callable[[Any], None]
-    ) -> None:
+    def _run(self, source: queue.Queue[Work | None], stage: Callable[[Work], Any], sink: Callable[[Any], None]) -> None:
         try:
             while (work := source.get()) is not _STOP:
                 sink(stage(work))
@@ -114,7 +112,8 @@ class Inference:
         self._most_in_a_row = most_in_a_row
         # A chunk holds few of the 128 sets of seven emotions: rows share their lists.
         self._sets = [
-            [emotion for bit, emotion in enumerate(EMOTIONS) if number >> bit & 1] for number in range(2 ** len(EMOTIONS))
+            [emotion for bit, emotion in enumerate(EMOTIONS) if number >> bit & 1]
+            for number in range(2 ** len(EMOTIONS))
         ]
         self._bits = 2 ** np.arange(len(EMOTIONS))
 
@@ -141,9 +140,7 @@ class Inference:
 class Storage:
     """Store chunks and answer claims, through any outage of the database or of the dead-letter topic."""
 
-    def __init__(
-        self, store: ResultStore, dead_letters: DeadLetters, limit: DeadLetterLimit, metrics: Metrics
-    ) -> None:
+    def __init__(self, store: ResultStore, dead_letters: DeadLetters, limit: DeadLetterLimit, metrics: Metrics) -> None:
         self._store = store
         self._dead_letters = dead_letters
         self._limit = limit
@@ -175,6 +172,6 @@ class Storage:
 def _outcomes(chunk: Chunk, rejected: Sequence[Rejected]) -> list[bool]:
     """Say of each record of a chunk, in order, whether it is a dead letter."""
     dead = {id(item.record) for item in rejected}
-    records = {id(item.record): item.record for item in [*chunk.utterances, *rejected]}
+    records: dict[int, Record] = {id(item.record): item.record for item in (*chunk.utterances, *rejected)}
     ordered = sorted(records.values(), key=lambda record: (record.topic, record.partition, record.offset))
     return [id(record) in dead for record in ordered]

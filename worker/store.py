@@ -6,8 +6,8 @@ from typing import Any, Final, cast
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from schemas.emotions import EMOTIONS
 from worker.bisection import bisect
@@ -66,10 +66,14 @@ _MERGE: Final = f"""
 # Classes of SQLSTATE; source: PostgreSQL documentation, appendix A, error codes.
 _REFUSED_STATES: Final = ("28", "3D", "42501")
 _UNMIGRATED_STATES: Final = ("42P01", "42703")
-_DATA_STATES: Final = ("22", "23", "44", "P0")
+_DATA_STATES: Final = ("22", "23", "44", "54", "P0")
 _AWAY_STATES: Final = ("08", "25", "40", "53", "55", "57", "58")
-# Before a connection stands there is no SQLSTATE, only libpq's words.
-_REFUSED_WORDS: Final = re.compile(r"authentication failed|does not exist|no pg_hba\.conf entry|SSL|certificate")
+# Before a connection stands there is no SQLSTATE, only libpq's words. That "SSL" is among them says nothing: it is
+# also how a TLS connection ends when the server stops.
+_REFUSED_WORDS: Final = re.compile(
+    r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied|not permitted"
+    r"|certificate|does not support SSL|SSL error: (?!unexpected eof)|invalid .* value|invalid connection option"
+)
 
 
 class ResultStore:
@@ -84,7 +88,13 @@ class ResultStore:
     """
 
     def __init__(
-        self, engine: Engine, group_id: str, *, model_version: str, normalizer: str, most_in_a_row: int | None = None
+        self,
+        engine: Engine,
+        group_id: str,
+        *,
+        model_version: str,
+        normalizer: str,
+        most_in_a_row: int | None = None,
     ) -> None:
         self._engine = engine
         self._group_id = group_id
@@ -99,7 +109,7 @@ class ResultStore:
             Away: the database cannot be reached; the call may be repeated.
         """
         answers = []
-        with _translated(), self._engine.begin() as connection:
+        with database_problems(), self._engine.begin() as connection:
             # In one order, or two workers that claim the same partitions could deadlock.
             for claim in sorted(claims, key=lambda claim: claim.partition):
                 asked = {"group_id": self._group_id, "topic_id": claim.topic_id, "start": claim.start}
@@ -122,7 +132,7 @@ class ResultStore:
             Away: the database or the dead-letter topic cannot be reached; the call may be repeated.
             TooManyDeadLetters: ``bury`` says that the deployment is to blame.
         """
-        with _translated(), self._engine.begin() as connection:
+        with database_problems(), self._engine.begin() as connection:
             self._move(connection, chunk)
             refused = self._insert(connection, chunk.utterances)
             bury([*chunk.rejected, *refused])
@@ -158,7 +168,7 @@ class ResultStore:
         """Insert rows, each under a savepoint with others, and return what the database refuses."""
 
         def attempt(run: Sequence[Utterance]) -> None:
-            with _translated(), connection.begin_nested():
+            with database_problems(), connection.begin_nested():
                 if len(run) < len(utterances):  # The rows of the parts before this one are merged already.
                     connection.exec_driver_sql("DELETE FROM incoming")
                 self._copy(connection, run)
@@ -206,8 +216,13 @@ def connect(url: str, application: str) -> Engine:
     driver_url, replaced = re.subn(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url)
     if not replaced:
         raise ConfigurationError("the database URL must begin with postgresql://")
+    try:
+        address = make_url(driver_url)
+    except (ArgumentError, ValueError):
+        # Not "from error": it may quote the password.
+        raise ConfigurationError("the database URL is not postgresql://user:password@host:port/database") from None
     return create_engine(
-        driver_url,
+        address,
         pool_size=1,
         pool_pre_ping=True,
         connect_args={
@@ -220,7 +235,7 @@ def connect(url: str, application: str) -> Engine:
     )
 
 
-class _translated:  # noqa: N801 - used as a context manager, like contextlib.suppress.
+class database_problems:  # noqa: N801 - used as a context manager, like contextlib.suppress.
     """Turn the driver's errors into ours: the database is away, refuses the data, or is set up wrong."""
 
     def __enter__(self) -> None: ...

@@ -38,5 +38,7 @@ def wait_for_services(stop: threading.Event, **checks: Callable[[], Any]) -> Non
                 check()
                 break
             except Away as error:
-                log.warning(f"waiting for {name}", error=str(error), in_seconds=round(pause_s, 2))
+                log.warning(
+                    "waiting for a service that is away", service=name, error=str(error), in_seconds=round(pause_s, 2)
+                )
                 stop.wait(pause_s)

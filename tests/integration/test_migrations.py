@@ -1,0 +1,244 @@
+"""The tables as the migrations make them are the tables that the code works with."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from services import Postgres, wait_for
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from schemas.emotions import EMOTIONS
+from schemas.tables import emotion_results, labelled_texts, metadata, model_versions, training_runs
+from worker.errors import ConfigurationError
+from worker.migrate import _LOCK, downgrade, migrate, require_migrated
+
+VIEWS = ("session_emotions", "hourly_emotions")
+
+
+@pytest.fixture
+def empty_url(session_postgres: Postgres) -> Iterator[str]:
+    """A database that was never migrated."""
+    name = session_postgres.create_database()
+    yield session_postgres.url(name)
+    session_postgres.drop_database(name)
+
+
+@pytest.fixture
+def connection(postgres_url: str) -> Iterator[Connection]:
+    """A connection to a database at the newest migration."""
+    engine = create_engine(postgres_url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def difference(connection: Connection) -> list[Any]:
+    context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+    return list(compare_metadata(context, metadata))
+
+
+def result(transcript_id: str, *emotions: str, **columns: Any) -> dict[str, Any]:
+    scores = {emotion: 0.9 if emotion in emotions else 0.1 for emotion in EMOTIONS}
+    return {
+        "transcript_id": transcript_id,
+        "source": "hotline",
+        "session_id": "call-1",
+        "speaker": "customer",
+        "text": "ну наконец то дозвонилась",
+        "spoken_at": "2026-01-15T10:05:00+00:00",
+        "emotions": list(emotions),
+        **scores,
+        "model_version": "1",
+        "normalizer": "1",
+        "kafka_topic": "transcripts",
+        "kafka_partition": 0,
+        "kafka_offset": 0,
+        **columns,
+    }
+
+
+def test_the_migrated_tables_differ_in_nothing_from_the_codes_own(connection: Connection) -> None:
+    assert difference(connection) == []
+
+
+def test_every_constraint_of_the_code_is_in_the_database_too(connection: Connection) -> None:
+    """Alembic's own comparison leaves out check constraints."""
+    inspector = inspect(connection)
+    for table in metadata.tables.values():
+        wanted = {constraint.name for constraint in table.constraints} - {table.primary_key.name}
+        assert {check["name"] for check in inspector.get_check_constraints(table.name)} == wanted
+
+
+def test_every_table_view_and_column_says_what_it_holds(connection: Connection) -> None:
+    uncommented = connection.execute(
+        text("""
+            SELECT relname, attname
+            FROM pg_class
+            JOIN pg_attribute ON attrelid = pg_class.oid AND attnum >= 0 AND NOT attisdropped
+            WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND relname <> 'alembic_version'
+              AND (col_description(attrelid, attnum) IS NULL OR obj_description(pg_class.oid, 'pg_class') IS NULL)
+        """)
+    )
+    assert uncommented.all() == []
+
+
+def test_down_to_nothing_and_up_again(empty_url: str) -> None:
+    engine = create_engine(empty_url)
+    migrate(empty_url)
+    downgrade(empty_url)
+    with engine.connect() as connection:
+        inspector = inspect(connection)
+        assert inspector.get_table_names() == ["alembic_version"]
+        assert inspector.get_view_names() == []
+    migrate(empty_url)
+    with engine.connect() as connection:
+        assert difference(connection) == []
+        assert set(inspect(connection).get_view_names()) == set(VIEWS)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("prefix", ["postgresql://", "postgresql+psycopg://"])
+def test_both_spellings_of_the_url_work_and_migrating_twice_does_no_harm(empty_url: str, prefix: str) -> None:
+    url = empty_url.replace("postgresql+psycopg://", prefix)
+    migrate(url)
+    migrate(url)
+    engine = create_engine(empty_url)
+    require_migrated(engine)
+    engine.dispose()
+
+
+def test_two_processes_that_migrate_at_once_both_succeed(empty_url: str, tmp_path: Path) -> None:
+    """They start while the test holds the lock, so that both wait for it; and in a folder without our files."""
+    command = [sys.executable, "-c", f"from worker.migrate import migrate; migrate({empty_url!r})"]
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND NOT granted")
+    engine = create_engine(empty_url)
+    with engine.connect() as holder:
+        holder.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        processes = [subprocess.Popen(command, cwd=tmp_path) for _ in range(2)]
+        wait_for(lambda: holder.execute(waiting, {"key": _LOCK}).scalar() == 2, what="two processes in line")
+        holder.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+        assert [process.wait(30) for process in processes] == [0, 0]
+    require_migrated(engine)
+    engine.dispose()
+
+
+def test_a_missing_migration_is_named_with_the_command_that_brings_it(empty_url: str) -> None:
+    engine = create_engine(empty_url)
+    with pytest.raises(ConfigurationError, match="lacks migration 0001, it is at none: run `emotion-worker migrate`"):
+        require_migrated(engine)
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_refused_with_words_that_fit(postgres_url: str) -> None:
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    attempts: list[Callable[[], None]] = [
+        lambda: require_migrated(engine),
+        lambda: migrate(postgres_url),
+        lambda: downgrade(postgres_url),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ConfigurationError, match="at migration 9999, which this version does not know"):
+            attempt()
+    engine.dispose()
+
+
+def test_a_migration_that_fails_lets_go_of_the_lock(empty_url: str) -> None:
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE emotion_results (in_the_way int)"))
+    with pytest.raises(psycopg.errors.DuplicateTable):
+        migrate(empty_url)
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}).scalar()
+        connection.execute(text("DROP TABLE emotion_results"))
+    engine.dispose()
+    migrate(empty_url)
+
+
+def test_a_session_is_summed_up_a_speaker_at_a_time(connection: Connection) -> None:
+    rows = [
+        result("1", "anger", spoken_at="2026-01-15T10:05:00+00:00"),
+        result("2", "anger", "sadness", anger=0.97, spoken_at="2026-01-15T10:06:00+00:00"),
+        result("3", "neutral"),
+        result("4", **dict.fromkeys(EMOTIONS)),
+        result("5", "joy", speaker="agent", source="chat"),
+        result("6", "joy", speaker="agent"),
+        result("7", "joy", session_id=None),
+    ]
+    connection.execute(emotion_results.insert(), rows)
+    agent, customer = connection.execute(text("SELECT * FROM session_emotions ORDER BY speaker")).mappings()
+    assert (customer["speaker"], customer["source"], customer["segments"]) == ("customer", "hotline", 4)
+    assert (customer["share_anger"], customer["share_sadness"], customer["share_joy"]) == (0.5, 0.25, 0)
+    assert customer["peak_anger"] == pytest.approx(0.97)
+    assert (customer["last_spoken_at"] - customer["first_spoken_at"]).total_seconds() == 60
+    assert (agent["source"], agent["segments"], agent["share_joy"]) == (None, 2, 1)
+
+
+def test_an_hour_has_a_row_for_each_source_and_emotion(connection: Connection) -> None:
+    rows = [
+        result("1", "anger", spoken_at="2026-01-15T10:05:00+00:00"),
+        result("2", "anger", "sadness", spoken_at="2026-01-15T10:59:59+00:00"),
+        result("3", "neutral", spoken_at="2026-01-15T10:30:00+00:00", source="chat"),
+        result("4", "joy", spoken_at="2026-01-15T11:00:00+00:00"),
+        result("5", spoken_at="2026-01-15T11:30:00+00:00"),
+    ]
+    connection.execute(emotion_results.insert(), rows)
+    hours = connection.execute(text("SELECT * FROM hourly_emotions ORDER BY hour, source, emotion")).all()
+    assert len(hours) == 3 * len(EMOTIONS)
+    told = {
+        (hour.hour.astimezone().timestamp() // 3600 % 24, hour.source, hour.emotion): tuple(hour[3:])
+        for hour in hours
+        if hour.segments
+    }
+    assert told == {
+        (10, "hotline", "anger"): (2, 2, 1.0),
+        (10, "hotline", "sadness"): (1, 2, 0.5),
+        (10, "chat", "neutral"): (1, 1, 1.0),
+        (11, "hotline", "joy"): (1, 2, 0.5),
+    }
+
+
+@pytest.mark.parametrize(
+    ("label", "constraint"),
+    [
+        ({"emotions": ["boredom"], "annotated": ["boredom"]}, "known_emotions"),
+        ({"emotions": [None]}, "emotions_annotated"),
+        ({"emotions": [], "annotated": ["anger", "boredom"]}, "known_emotions"),
+        ({"emotions": ["joy"], "annotated": ["anger"]}, "emotions_annotated"),
+        ({"emotions": ["joy"], "text": ""}, "text_not_empty"),
+    ],
+)
+def test_labels_that_make_no_sense_are_refused(connection: Connection, label: dict[str, Any], constraint: str) -> None:
+    sane = {"text": "ура", "origin": "review"}
+    with pytest.raises(IntegrityError, match=constraint):
+        connection.execute(labelled_texts.insert().values(sane | label))
+
+
+def test_one_annotator_labels_a_text_once_and_may_be_unsure_of_some_emotions(connection: Connection) -> None:
+    label = {"text": "ура", "emotions": ["joy"], "origin": "review", "annotator": "anna"}
+    connection.execute(labelled_texts.insert().values(label))
+    connection.execute(labelled_texts.insert().values(label | {"annotator": "boris", "annotated": ["joy", "anger"]}))
+    first, second = connection.execute(labelled_texts.select().order_by("id")).all()
+    assert (first.annotated, second.annotated) == (list(EMOTIONS), ["joy", "anger"])
+    with pytest.raises(IntegrityError, match="uq_labelled_texts_text_origin_annotator"):
+        connection.execute(labelled_texts.insert().values(label))
+
+
+def test_there_is_one_champion_at_most_and_no_unknown_state(connection: Connection) -> None:
+    model = {"location": "models/a", "metrics": {}, "data_fingerprint": "f", "base_model": "b"}
+    connection.execute(model_versions.insert().values(model | {"version": "1", "state": "champion"}))
+    connection.execute(model_versions.insert().values(model | {"version": "2", "state": "retired"}))
+    for second, constraint in (("champion", "uq_model_versions_champion"), ("best", "known_state")):
+        with pytest.raises(IntegrityError, match=constraint), connection.begin_nested():
+            connection.execute(model_versions.insert().values(model | {"version": "3", "state": second}))
+    with pytest.raises(IntegrityError, match="known_state"):
+        connection.execute(training_runs.insert().values(state="perhaps"))

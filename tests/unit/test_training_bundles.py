@@ -1,0 +1,93 @@
+"""A bundle appears whole or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from schemas.bundle import MANIFEST, Calibration, Manifest
+from schemas.emotions import EMOTIONS
+from schemas.normalization import NORMALIZER
+from training.bundles import open_bundle, write_bundle
+from training.errors import UnusableModel, UnusableOutput
+
+
+@pytest.fixture
+def model() -> Any:
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=3, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, num_labels=7
+        )
+    )
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    inner = Tokenizer(WordLevel({"<unk>": 0, "<pad>": 1, "да": 2}, "<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=inner)
+
+
+def manifest(**changes: Any) -> Manifest:
+    return Manifest(
+        **{
+            "version": "test-1",
+            "labels": EMOTIONS,
+            "thresholds": dict.fromkeys(EMOTIONS, 0.5),
+            "calibration": dict.fromkeys(EMOTIONS, Calibration()),
+            "normalizer": NORMALIZER,
+            "base_model": "none",
+            "data_fingerprint": "0",
+            "metrics": {},
+            "created_at": "2026-01-01T00:00:00+00:00",
+            **changes,
+        }
+    )
+
+
+def test_a_bundle_opens_with_weights_that_everybody_may_read(tmp_path: Path, model: Any, tokenizer: Any) -> None:
+    folder = tmp_path / "new" / "bundle"
+    write_bundle(folder, model, tokenizer, manifest(), "# Card\n")
+    opened, words, read = open_bundle(folder)
+    assert (opened.dtype, read.version, words("да")["input_ids"]) == (torch.float32, "test-1", [2])
+    assert {oct(file.stat().st_mode & 0o777) for file in folder.iterdir()} == {"0o644"}
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path, model: Any, tokenizer: Any) -> None:
+    class FullDisk:
+        def save_pretrained(self, folder: Path) -> None:
+            (Path(folder) / "tokenizer.json").write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UnusableOutput, match="No space left"):
+        write_bundle(tmp_path / "bundle", model, FullDisk(), manifest(), "")
+    assert list(tmp_path.iterdir()) == []
+    write_bundle(tmp_path / "bundle", model, tokenizer, manifest(), "")
+    assert (tmp_path / "bundle" / MANIFEST).is_file()
+
+
+def test_what_an_interrupted_run_left_is_cleared(tmp_path: Path, model: Any, tokenizer: Any) -> None:
+    stale = tmp_path / ".bundle.unfinished" / "stale.safetensors"
+    stale.parent.mkdir()
+    stale.touch()
+    write_bundle(tmp_path / "bundle", model, tokenizer, manifest(), "")
+    assert not (tmp_path / "bundle" / stale.name).exists()
+
+
+def test_an_existing_folder_is_not_touched(tmp_path: Path, model: Any, tokenizer: Any) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(UnusableOutput, match="exists"):
+        write_bundle(tmp_path, model, tokenizer, manifest(), "")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_without_manifest_or_with_foreign_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnusableModel, match="no bundle"):
+        open_bundle(tmp_path)
+    (tmp_path / MANIFEST).write_bytes(manifest(labels=("joy",)).encode())
+    with pytest.raises(UnusableModel, match="labels"):
+        open_bundle(tmp_path)

@@ -1,0 +1,89 @@
+"""Writing a model bundle, so that it appears whole or not at all; and opening one."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from schemas.bundle import MANIFEST, Manifest, UnusableBundle, read_manifest
+from training.errors import UnusableModel, UnusableOutput
+
+SHARD: Final = "40MB"
+"""Git hosts refuse or warn of larger files from 50 MB on."""
+
+
+def ensure_free(folder: Path) -> None:
+    """Make sure that a bundle can be written there, before hours are spent on it.
+
+    Raises:
+        UnusableOutput: something is there already.
+    """
+    if folder.exists():
+        raise UnusableOutput(f"{folder} exists. Name a new folder with --output, or move that one away")
+
+
+def write_bundle(folder: Path, model: Any, tokenizer: Any, manifest: Manifest, card: str) -> None:
+    """Write the bundle beside its place, the manifest last, then move it there in one step.
+
+    Args:
+        folder: of the bundle; must not exist.
+        model: any classifier of transformers; its weights become float16.
+        tokenizer: of the model.
+        manifest: of the bundle.
+        card: README.md, the model card.
+
+    Raises:
+        UnusableOutput: the folder exists or cannot be written.
+    """
+    ensure_free(folder)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        model.half().save_pretrained(unfinished, max_shard_size=SHARD)
+        tokenizer.save_pretrained(unfinished)
+        _open_in_float32(unfinished / "config.json")
+        (unfinished / "README.md").write_text(card, encoding="utf-8")
+        (unfinished / MANIFEST).write_bytes(manifest.encode())
+        for file in unfinished.iterdir():
+            # safetensors writes files that only their owner may read.
+            file.chmod(0o644)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UnusableOutput(f"{folder} cannot be written: {error}. Free the disk or name another --output") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _open_in_float32(config: Path) -> None:
+    # The weights are float16 to be small; many CPUs compute in float16 slowly, and transformers would follow.
+    state = json.loads(config.read_text(encoding="utf-8"))
+    state["dtype"] = "float32"
+    config.write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def open_bundle(folder: Path) -> tuple[Any, Any, Manifest]:
+    """Open a bundle: model in float32, tokenizer, manifest.
+
+    Raises:
+        UnusableModel: it is no bundle, or not one for this version.
+    """
+    try:
+        manifest = read_manifest((folder / MANIFEST).read_bytes())
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        return model, AutoTokenizer.from_pretrained(folder), manifest
+    except UnusableBundle as error:
+        raise UnusableModel(f"{folder}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise UnusableModel(
+            f"{folder} is no bundle ({str(error).splitlines()[0]}). Name a folder that `emotion-training fit` wrote"
+        ) from error
+
+
+def now() -> datetime:
+    """Return the time, in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,102 @@
+"""Emotion-labelled texts, read from the folders in which the sets are published or from the hub by name."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from training.errors import UnusableData
+from training.examples import Examples
+from training.sources import SOURCES, Rows, Source, Split, convert
+
+ROWS_TO_DROP: Final = "rows_to_drop.json"
+"""Beside the folders of the sets: for each file the 0-based rows that near-duplicate evaluation rows."""
+
+
+def load(data: Iterable[str], split: Split) -> list[Examples]:
+    """Read a split of each set.
+
+    Args:
+        data: folders of a set, folders that hold such folders, or names of the sets on the hub.
+        split: train or validation; folders that lack it are passed over.
+
+    Raises:
+        UnusableData: a folder or name is unknown, or a set is not in its published form.
+    """
+    return [examples for name in data for examples in _load(name, split)]
+
+
+def _load(name: str, split: Split) -> list[Examples]:
+    folder = Path(name)
+    if not folder.is_dir():
+        return _from_hub(name, split)
+    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    known = [(path, source) for path in candidates for source in SOURCES if _holds(path, source)]
+    if not known:
+        files = ", ".join(file for source in SOURCES for file in source.files.values())
+        raise UnusableData(f"{name} holds no set that is known here. One of these files should be in it: {files}")
+    return [_from_folder(path, source, split) for path, source in known if _has(path, source, split)]
+
+
+def _holds(folder: Path, source: Source) -> bool:
+    return any(_has(folder, source, split) for split in source.files)
+
+
+def _has(folder: Path, source: Source, split: Split) -> bool:
+    return split in source.files and (folder / source.files[split]).is_file()
+
+
+def _from_hub(name: str, split: Split) -> list[Examples]:
+    source = next((source for source in SOURCES if source.hub[0] == name), None)
+    if source is None:
+        names = ", ".join(source.hub[0] for source in SOURCES)
+        raise UnusableData(f"{name} is neither a folder nor a set that is known here: {names}")
+    import datasets  # noqa: PLC0415 - folders are read without it.
+
+    try:
+        table = datasets.load_dataset(*source.hub, split=source.hub_splits.get(split, split))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UnusableData(f"{name} cannot be had from the hub ({error}). Download it and name its folder") from error
+    return [convert(source, list(table), name)]
+
+
+def _from_folder(folder: Path, source: Source, split: Split) -> Examples:
+    file = folder / source.files[split]
+    examples = convert(source, _rows(file, source), str(file))
+    if split != "train":
+        return examples
+    drop, ids = _to_drop(folder.parent, f"{folder.name}/{file.name}")
+    keep = [at not in drop and identity not in ids for at, identity in enumerate(examples.ids)]
+    return examples.take(np.flatnonzero(keep))
+
+
+def _rows(file: Path, source: Source) -> Rows:
+    with file.open(encoding="utf-8", newline="") as lines:
+        if file.suffix == ".csv":
+            return list(csv.DictReader(lines))
+        # GoEmotions' own files have no header.
+        names = source.columns if source.name == "goemotions" else None
+        return list(csv.DictReader(lines, names, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _to_drop(root: Path, file: str) -> tuple[set[int], set[str]]:
+    """Return the file's rows to drop, and the ids of rows dropped from any file that has ids.
+
+    A row and its translation share the id: where one is too near an evaluation row, so is the other.
+    """
+    listed = root / ROWS_TO_DROP
+    if not listed.is_file():
+        return set(), set()
+    drop: dict[str, list[int]] = json.loads(listed.read_text(encoding="utf-8"))
+    translated = next(source for source in SOURCES if source.name == "ru_go_emotions")
+    path = f"{translated.name}/{translated.files['train']}"
+    ids: set[str] = set()
+    if path in drop and (root / path).is_file():
+        rows = _rows(root / path, translated)
+        if max(drop[path], default=0) >= len(rows):
+            raise UnusableData(f"{listed} names rows that {path} does not have. Give both as they belong together")
+        ids = {rows[at]["id"] for at in drop[path]}
+    return set(drop.get(file, ())), ids

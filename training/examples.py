@@ -1,0 +1,64 @@
+"""Labelled texts as arrays, whatever set they come from."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The n rows of one set.
+
+    Attributes:
+        source: the set's name.
+        language: ru or en.
+        ids: n; a text and its translation share one.
+        texts: n, as published.
+        targets: n x 7, 0 to 1, in the order of `EMOTIONS`.
+        annotated: n x 7; False where the annotator could not have given the emotion.
+        english: n originals, where the texts are translations.
+        fine: n x 28, where the set has GoEmotions' fine labels.
+    """
+
+    source: str
+    language: str
+    ids: list[str]
+    texts: list[str]
+    targets: NDArray[np.float32]
+    annotated: NDArray[np.bool_]
+    english: list[str] | None = None
+    fine: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: NDArray[np.intp]) -> "Examples":
+        """Return these rows, in this order."""
+        return Examples(
+            source=self.source,
+            language=self.language,
+            ids=[self.ids[at] for at in rows],
+            texts=[self.texts[at] for at in rows],
+            targets=self.targets[rows],
+            annotated=self.annotated[rows],
+            english=None if self.english is None else [self.english[at] for at in rows],
+            fine=None if self.fine is None else self.fine[rows],
+        )
+
+    def parts(self, count: int) -> NDArray[np.intp]:
+        """Return which of `count` parts each row belongs to: by id, so that it is the same in every run."""
+        return np.array([crc32(identity.encode()) % count for identity in self.ids], np.intp)
+
+
+def fingerprint(sets: Iterable[Examples]) -> str:
+    """Return a SHA-256 over sources, ids, texts and labels: equal data, equal fingerprint."""
+    digest = hashlib.sha256()
+    for examples in sets:
+        digest.update("\0".join([examples.source, *examples.ids, *examples.texts]).encode())
+        digest.update(examples.targets.tobytes())
+        digest.update(examples.annotated.tobytes())
+    return digest.hexdigest()

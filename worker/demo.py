@@ -1,0 +1,166 @@
+"""The whole flow on one machine, with nothing installed but Python packages."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from kafka import KafkaAdminClient
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy import Engine, text
+
+from schemas.emotions import EMOTIONS
+from worker.composition import run_worker
+from worker.connection import kafka_options
+from worker.dead_letters import read_dead_letters
+from worker.embedded import embedded_kafka, embedded_postgres
+from worker.errors import ConfigurationError
+from worker.logs import configure_logs
+from worker.migrate import migrate
+from worker.publish import publish
+from worker.settings import Settings
+from worker.store import connect
+
+_EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples" / "transcripts.jsonl"
+_SHOWN: Final = 24
+_TRY: Final = """\
+SELECT session_id, speaker, segments, share_anger, peak_anger FROM session_emotions ORDER BY peak_anger DESC LIMIT 5;
+SELECT * FROM hourly_emotions WHERE emotion = 'sadness' ORDER BY share DESC LIMIT 5;
+SELECT text, fear FROM emotion_results WHERE emotions @> ARRAY['fear'] ORDER BY fear DESC LIMIT 5;"""
+
+_COLOURS: Final = dict(
+    zip(EMOTIONS, ("red", "green", "magenta", "yellow", "blue", "cyan", "bright_black"), strict=True)
+)
+
+
+def run_demo(*, keep: bool) -> None:
+    """Publish the sample calls, classify them and show what stands in the database.
+
+    Args:
+        keep: leave broker and database up until Ctrl-C.
+
+    Raises:
+        ConfigurationError: the samples are not installed beside the code.
+    """
+    if not _EXAMPLES.is_file():
+        raise ConfigurationError(f"{_EXAMPLES} is not there: run the demo from a checkout of the repository")
+    console = Console()
+    with embedded_kafka() as broker, embedded_postgres() as url:
+        settings = Settings.load(
+            kafka_bootstrap_servers=broker,
+            kafka_session_timeout_ms=6_000,  # The embedded broker takes half of it for each join.
+            database_url=url,
+            http_port=0,
+            log_level="error",
+        )
+        configure_logs(settings.log_level)
+        migrate(url)
+        _create_topics(settings)
+        engine = connect(url, "emotion-demo")
+        _flow(settings, engine, console)
+        _show_rows(engine, console)
+        _show_summary(settings, engine, console)
+        console.print("\n[bold]Try next[/bold], with `emotion-worker demo --keep` and psql:\n" + _TRY)
+        if keep:
+            _wait_for_interrupt(broker, url, console)
+        engine.dispose()
+
+
+def _create_topics(settings: Settings) -> None:
+    admin = KafkaAdminClient(**kafka_options(settings))
+    layout = {"num_partitions": 1, "replication_factor": 1}
+    admin.create_topics({settings.kafka_topic: layout, settings.kafka_dead_letter_topic: layout})
+    admin.close()
+
+
+def _flow(settings: Settings, engine: Engine, console: Console) -> None:
+    """Publish, and run a worker until all of it is stored."""
+    lines = _EXAMPLES.read_text(encoding="utf-8").splitlines()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress, _worker(settings) as worker:
+        sending = progress.add_task("published to Kafka", total=len(lines))
+        count = publish(lines, settings, on_sent=lambda: progress.advance(sending))
+        storing = progress.add_task("classified into Postgres (the model loads first)", total=count)
+        start = None
+        while (stored := _stored(engine)) < count:
+            if not worker.is_alive():
+                raise ConfigurationError("the worker has stopped; its last line says why")
+            start = start or (stored and time.monotonic())
+            progress.update(storing, completed=stored)
+            time.sleep(0.05)
+        progress.update(storing, completed=stored)
+    return
+
+
+@contextmanager
+def _worker(settings: Settings) -> Iterator[threading.Thread]:
+    stop = threading.Event()
+    worker = threading.Thread(target=run_worker, args=(settings,), kwargs={"stop": stop}, name="worker")
+    worker.start()
+    try:
+        yield worker
+    finally:
+        stop.set()
+        worker.join()
+
+
+def _stored(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(text("SELECT coalesce(sum(next_offset), 0) FROM consumer_offsets")).scalar_one())
+
+
+def _rows(engine: Engine, statement: str) -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(text(statement)).mappings()]
+
+
+def _show_rows(engine: Engine, console: Console) -> None:
+    table = Table(title="emotion_results (some of its rows)", header_style="bold", expand=False)
+    for name in ("time", "session", "text", "emotions with scores"):
+        table.add_column(name, overflow="fold")
+    rows = _rows(
+        engine,
+        "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY emotions ORDER BY transcript_id) AS rank "
+        f"FROM emotion_results) AS ranked ORDER BY rank, transcript_id LIMIT {_SHOWN}",  # noqa: S608 - a constant.
+    )
+    for row in sorted(rows, key=lambda row: (row["spoken_at"], row["session_id"] or "")):
+        marks = [f"[{_COLOURS[emotion]}]{emotion} {row[emotion]:.2f}[/]" for emotion in row["emotions"]]
+        table.add_row(f"{row['spoken_at']:%m-%d %H:%M}", row["session_id"] or "", row["text"], " ".join(marks))
+    console.print(table)
+
+
+def _show_summary(settings: Settings, engine: Engine, console: Console) -> None:
+    (total,) = _rows(
+        engine,
+        "SELECT count(*) AS rows, count(DISTINCT session_id) AS sessions, "
+        "extract(epoch FROM max(processed_at) - min(processed_at)) AS seconds FROM emotion_results",
+    )
+    letters = read_dead_letters(settings)
+    rate = f", {total['rows'] / float(total['seconds']):.0f} msg/s" if total["seconds"] else ""
+    console.print(
+        f"\n[bold]{total['rows']} rows[/bold] of {total['sessions']} sessions, {len(letters)} dead letters{rate}"
+    )
+    counts = Counter(
+        emotion for row in _rows(engine, "SELECT emotions FROM emotion_results") for emotion in row["emotions"]
+    )
+    most = max(counts.values(), default=1)
+    for emotion, count in counts.most_common():
+        console.print(f"  {emotion:9}[{_COLOURS[emotion]}]{'█' * max(1, 40 * count // most)}[/] {count}")
+    console.print("\n[bold]Dead letters[/bold]")
+    for letter in letters:
+        value = (letter.value or b"").decode("utf-8", "replace")
+        console.print(f"  {letter.errors['exception.message']}\n    {value[:90]}", markup=False, highlight=False)
+
+
+def _wait_for_interrupt(broker: str, url: str, console: Console) -> None:
+    plain = url.replace("+psycopg", "")
+    console.print(f"\nStill up until Ctrl-C:\n  Kafka     {broker}\n  Postgres  {plain}\n  psql '{plain}'")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        console.print("stopped")
