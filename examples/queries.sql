@@ -16,9 +16,9 @@ ORDER BY peak DESC NULLS LAST
 LIMIT 10;
 
 -- Where and when is dissatisfaction concentrated? Anger and disgust by source and hour, without hours of fewer than five segments.
-SELECT hour, source, emotion, segments, of_segments, round(100 * share::numeric) AS percent
+SELECT hour, source, emotion, segments, total_segments, round(100 * share::numeric) AS percent
 FROM hourly_emotions
-WHERE emotion IN ('anger', 'disgust') AND of_segments >= 5 AND segments > 0
+WHERE emotion IN ('anger', 'disgust') AND total_segments >= 5 AND segments > 0
 ORDER BY share DESC, hour
 LIMIT 10;
 

@@ -25,8 +25,10 @@ base_model: {base}
 
 # {name}
 
-Says which of seven emotions a piece of transcribed Russian speech carries: {emotions}. A text can carry several, so
-each score is a probability of its own. An ordinary `AutoModelForSequenceClassification`; no remote code:
+Says which of seven emotions a piece of transcribed Russian speech carries:
+{emotions}.
+A text can carry several, so each score is a probability of its own. An ordinary `AutoModelForSequenceClassification`;
+no remote code:
 
 ```python
 from transformers import pipeline
@@ -46,7 +48,15 @@ Base encoder: {base}{base_licence}. Vocabulary cut to {vocabulary:,} pieces. Ver
 | set | rows | what, licence |
 |---|---|---|
 {sets}
+
+{taught}
 """
+
+_BY_LABELS = "Each set taught an output head of its own, since annotators differ; the head that remains is GoEmotions'."
+
+_BY_TEACHERS = """\
+Translated and English GoEmotions rows were taught by scores, not labels: {folds} teachers, fitted on English originals
+alone, each scored the originals it had not seen, and those scores became the targets of the translations too."""
 
 _FIGURES = """
 ## How good it is
@@ -93,6 +103,7 @@ def card(name: str, manifest: Manifest, vocabulary: int) -> str:
         base_licence=", MIT" if base == "intfloat/multilingual-e5-small" else "",
         vocabulary=vocabulary,
         emotions=", ".join(EMOTIONS),
+        taught=_taught(metrics["settings"]["folds"]),
         sets="\n".join(f"| {source} | {rows:,} | {_LICENCES[source]} |" for source, rows in metrics["rows"].items()),
     )
     return head + _FIGURES.format(
@@ -101,6 +112,10 @@ def card(name: str, manifest: Manifest, vocabulary: int) -> str:
         emotions="\n".join(_emotion(name, figures) for name, figures in served["emotions"].items()),
         **{key: served[key] for key in ("weighted_f1", "macro_f1", "weighted_ap", "mean_ece")},
     )
+
+
+def _taught(folds: int) -> str:
+    return f"{_BY_TEACHERS.format(folds=folds)}\n{_BY_LABELS}" if folds else _BY_LABELS
 
 
 def _half(figures: Mapping[str, Any]) -> str:

@@ -101,6 +101,8 @@ def fit(model: Any, tokenizer: Any, curriculum: Curriculum, settings: FitSetting
             optimizers=(adam, schedule),
         )
         trainer.train()
+        # Accelerate wraps forward in autocast, in place; scores are to be those of plain float32.
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
 
 
 class _InOrder(Trainer):

@@ -152,4 +152,6 @@ def _finish(model: Any, tokenizer: Any, validation: Examples) -> tuple[dict[str,
 
 def _recorded(settings: FitSettings) -> dict[str, Any]:
     """Return the settings that make the model what it is; folders are this machine's own."""
-    return {name: value for name, value in asdict(settings).items() if name not in {"data", "base", "output"}}
+    return {
+        name: value for name, value in asdict(settings).items() if name not in {"data", "base", "base_name", "output"}
+    }

@@ -51,7 +51,9 @@ def migrate() -> None:
 
 
 @app.command
-def publish(file: Annotated[str, Parameter(help="JSON lines or plain text lines; - for stdin.")]) -> None:
+def publish(
+    file: Annotated[str, Parameter(allow_leading_hyphen=True, help="JSON lines or plain text lines; - for stdin.")],
+) -> None:
     """Publish transcripts to the topic.
 
     Example:
@@ -67,7 +69,12 @@ def publish(file: Annotated[str, Parameter(help="JSON lines or plain text lines;
 
 
 @app.command
-def classify(file: str = "-", *, model: str | None = None, device: str | None = None) -> None:
+def classify(
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)] = "-",
+    *,
+    model: str | None = None,
+    device: str | None = None,
+) -> None:
     """Classify lines of text or JSON; needs neither Kafka nor a database.
 
     Each line gives one JSON object: id, text, emotions, scores, model_version.

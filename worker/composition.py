@@ -1,6 +1,7 @@
 """Where the parts are put together: the one place that makes threads, connections and the model."""
 
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,13 @@ from worker.waiting import wait_for_services
 log = structlog.get_logger(__name__)
 
 RELEASED: Final = "ru-emotions-small"
+
+_SWITCH_S: Final = 0.0002
+"""A stage that comes back from the GPU or from Postgres waits so long for the main thread to let it go on.
+
+Python's default of 5 ms costs more than the work itself: a forward pass and a COPY come back many times. With the
+model left out, chunks of 4,096 pass at 42,000 messages a second instead of 34,000 (benchmarks/end_to_end.py).
+"""
 
 
 def released_model() -> str:
@@ -63,6 +71,7 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
     if stop is None:
         stop = threading.Event()
         _stop_on_signals(stop)
+    sys.setswitchinterval(_SWITCH_S)
     log.info("starting", **settings.printable())
     engine = connect(settings.required_database_url, "emotion-worker")
     wait_for_services(

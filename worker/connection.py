@@ -1,28 +1,38 @@
 """How to reach the brokers, and what their errors mean to us; for the consumer and the producer alike."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from ssl import SSLError
+from typing import Any, Final, TypeVar
 
 from kafka.errors import (
     AuthorizationError,
     InvalidTopicError,
     KafkaConfigurationError,
+    KafkaConnectionError,
     KafkaTimeoutError,
     RetriableError,
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from pydantic import SecretStr
 
 from worker.errors import Away, ConfigurationError
 from worker.settings import Settings
 
+Client = TypeVar("Client")
+
 KAFKA_AWAY: Final = (RetriableError, KafkaTimeoutError)
 
 _REFUSED: Final = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, AuthorizationError)
+_UNTRUSTED: Final = (FileNotFoundError, PermissionError, SSLError)
 _WRONG: Final = (KafkaConfigurationError, InvalidTopicError, UnsupportedVersionError)
+
+_FIRST_CONTACT_MS: Final = 10_000
+"""How long a client may take to find a broker."""
 
 _OPTIONS: Final = {
     "kafka_security_protocol": "security_protocol",
@@ -51,6 +61,60 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+def open_client(kind: Callable[..., Client], settings: Settings, **options: Any) -> Client:
+    """Make a client that talks to a broker at once; to be called within `kafka_problems`.
+
+    A broker that refuses us ends in a time-out of the client (3.0.12), as one that is away does. Which of the two
+    it was, the client tells its log alone: a refusal that is heard there is raised instead.
+    """
+    heard, log = _Refusals(), logging.getLogger("kafka.net.manager")
+    level = log.level
+    log.addHandler(heard)
+    log.setLevel(logging.WARNING)
+    try:
+        return kind(**kafka_options(settings), bootstrap_timeout_ms=_FIRST_CONTACT_MS, **options)
+    except KafkaTimeoutError as error:
+        if heard.last:
+            raise heard.last from error
+        raise
+    finally:
+        log.setLevel(level)
+        log.removeHandler(heard)
+
+
+def _with_last_words(receive: Callable[[Any], tuple[bytes, Exception | None]]) -> Callable[[Any], Any]:
+    """Let a connection hear what its peer said last.
+
+    The client (3.0.12) throws away what it reads together with the end of the stream: a broker that says why it
+    refuses us, and hangs up, seems to have only hung up. With the end left for the next read, its words count.
+    """
+
+    def receive_in_turn(transport: Any) -> tuple[bytes, Exception | None]:
+        received, end = receive(transport)
+        return received, None if received else end
+
+    return receive_in_turn
+
+
+for _transport in (KafkaTCPTransport, KafkaSSLTransport):
+    _transport._sock_recv = _with_last_words(_transport._sock_recv)  # noqa: SLF001 - there is no other place.
+
+
+class _Refusals(logging.Handler):
+    """Notes the errors in log lines that say: the broker is there, and one side does not trust the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Exception | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for said in record.args or ():
+            if isinstance(said, _REFUSED + _UNTRUSTED):
+                self.last = said
+            elif isinstance(said, KafkaConnectionError) and "CERTIFICATE" in str(said):
+                self.last = SSLError(str(said))
+
+
 @contextmanager
 def kafka_problems(doing: str) -> Iterator[None]:
     """Turn the client's errors into the two kinds that the worker knows.
@@ -68,7 +132,7 @@ def kafka_problems(doing: str) -> Iterator[None]:
         ) from error
     except _WRONG as error:
         raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the WORKER_KAFKA_ settings") from error
-    except FileNotFoundError as error:
+    except _UNTRUSTED as error:
         raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the WORKER_KAFKA_SSL_ files") from error
     except KAFKA_AWAY as error:
         raise Away(f"Kafka is away, cannot {doing}: {error!r}") from error

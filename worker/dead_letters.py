@@ -9,7 +9,7 @@ import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from worker.connection import kafka_options, kafka_problems
+from worker.connection import kafka_options, kafka_problems, open_client
 from worker.errors import ConfigurationError, TooManyDeadLetters
 from worker.records import Record, Rejected
 from worker.settings import Settings
@@ -101,33 +101,34 @@ class DeadLetterLimit:
         self._run = 0
         self._window: deque[bool] = deque(maxlen=_WINDOW)
 
-    def after(self, outcomes: Iterable[bool]) -> Self:
+    def after(self, outcomes: Iterable[BaseException | None]) -> Self:
         """Return the breaker as it is after more records: itself does not change, so a retry may ask again.
 
         Args:
-            outcomes: what became of each record, in order: True for a dead letter.
+            outcomes: what became of each record, in order: the error of a dead letter, else None.
 
         Raises:
             TooManyDeadLetters: the breaker is open.
         """
         later = type(self)(self._in_a_row, self._share)
         later._window.extend(self._window)  # noqa: SLF001 - its own class.
-        run = self._run
-        for dead in outcomes:
-            run = run + 1 if dead else 0
-            later._window.append(dead)  # noqa: SLF001 - its own class.
+        run, last = self._run, None
+        for error in outcomes:
+            run = run + 1 if error else 0
+            last = error or last
+            later._window.append(bool(error))  # noqa: SLF001 - its own class.
             if self._in_a_row and run >= self._in_a_row:
-                raise TooManyDeadLetters(f"{run} records in a row are dead letters. {_ADVICE}")
+                raise TooManyDeadLetters(f"{run} records in a row are dead letters. {_ADVICE}: {last}")
         later._run = run  # noqa: SLF001 - its own class.
         dead_now = sum(later._window)  # noqa: SLF001 - its own class.
         if self._in_a_row and len(later._window) == _WINDOW and dead_now > self._share * _WINDOW:  # noqa: SLF001
-            raise TooManyDeadLetters(f"{dead_now} of the last {_WINDOW} records are dead letters. {_ADVICE}")
+            raise TooManyDeadLetters(f"{dead_now} of the last {_WINDOW} records are dead letters. {_ADVICE}: {last}")
         return later
 
 
 _ADVICE: Final = (
-    "Nothing of this chunk was stored or skipped. Look at the last errors: is this the right topic, the right "
-    "format, the right model? WORKER_DEAD_LETTERS_IN_A_ROW=0 lets everything through"
+    "Nothing of this chunk was stored or skipped. Is this the right topic, the right format, the right model? "
+    "WORKER_DEAD_LETTERS_IN_A_ROW=0 lets everything through. The last error"
 )
 
 
@@ -202,7 +203,7 @@ def replay_dead_letters(settings: Settings, repair: Callable[[bytes], bytes | No
 
 @contextmanager
 def _consumer(settings: Settings, group: str | None) -> Iterator[KafkaConsumer]:
-    consumer = KafkaConsumer(**kafka_options(settings), group_id=group, enable_auto_commit=False)
+    consumer = open_client(KafkaConsumer, settings, group_id=group, enable_auto_commit=False)
     try:
         yield consumer
     finally:

@@ -27,7 +27,14 @@ from worker.settings import Settings
 from worker.store import connect
 
 _EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples" / "transcripts.jsonl"
-_SHOWN: Final = 24
+_SHOWN: Final = 20
+_MIXED: Final = """
+    SELECT * FROM (
+        SELECT *, row_number() OVER (PARTITION BY emotions ORDER BY transcript_id) AS place FROM emotion_results
+    ) AS placed ORDER BY place, transcript_id LIMIT :shown
+"""
+"""Rows of as many different sets of emotions as there are."""
+
 _TRY: Final = """\
 SELECT session_id, speaker, segments, share_anger, peak_anger FROM session_emotions ORDER BY peak_anger DESC LIMIT 5;
 SELECT * FROM hourly_emotions WHERE emotion = 'sadness' ORDER BY share DESC LIMIT 5;
@@ -56,6 +63,7 @@ def run_demo(*, keep: bool) -> None:
             kafka_session_timeout_ms=6_000,  # The embedded broker takes half of it for each join.
             database_url=url,
             http_port=0,
+            max_records=32,  # So that rows come a few at a time, for the eye.
             log_level="error",
         )
         configure_logs(settings.log_level)
@@ -86,15 +94,12 @@ def _flow(settings: Settings, engine: Engine, console: Console) -> None:
         sending = progress.add_task("published to Kafka", total=len(lines))
         count = publish(lines, settings, on_sent=lambda: progress.advance(sending))
         storing = progress.add_task("classified into Postgres (the model loads first)", total=count)
-        start = None
         while (stored := _stored(engine)) < count:
             if not worker.is_alive():
                 raise ConfigurationError("the worker has stopped; its last line says why")
-            start = start or (stored and time.monotonic())
             progress.update(storing, completed=stored)
             time.sleep(0.05)
         progress.update(storing, completed=stored)
-    return
 
 
 @contextmanager
@@ -114,20 +119,16 @@ def _stored(engine: Engine) -> int:
         return int(connection.execute(text("SELECT coalesce(sum(next_offset), 0) FROM consumer_offsets")).scalar_one())
 
 
-def _rows(engine: Engine, statement: str) -> list[dict[str, Any]]:
+def _rows(engine: Engine, statement: str, **values: int) -> list[dict[str, Any]]:
     with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(text(statement)).mappings()]
+        return [dict(row) for row in connection.execute(text(statement), values).mappings()]
 
 
 def _show_rows(engine: Engine, console: Console) -> None:
     table = Table(title="emotion_results (some of its rows)", header_style="bold", expand=False)
     for name in ("time", "session", "text", "emotions with scores"):
         table.add_column(name, overflow="fold")
-    rows = _rows(
-        engine,
-        "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY emotions ORDER BY transcript_id) AS rank "
-        f"FROM emotion_results) AS ranked ORDER BY rank, transcript_id LIMIT {_SHOWN}",  # noqa: S608 - a constant.
-    )
+    rows = _rows(engine, _MIXED, shown=_SHOWN)
     for row in sorted(rows, key=lambda row: (row["spoken_at"], row["session_id"] or "")):
         marks = [f"[{_COLOURS[emotion]}]{emotion} {row[emotion]:.2f}[/]" for emotion in row["emotions"]]
         table.add_row(f"{row['spoken_at']:%m-%d %H:%M}", row["session_id"] or "", row["text"], " ".join(marks))

@@ -29,7 +29,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "emotion_stage_seconds",
-            "Time of a chunk in a stage",
+            "Time of a chunk in a stage; poll and decode: of a turn of the main loop, waiting included",
             ["stage"],
             buckets=_SECONDS,
             registry=registry,
@@ -62,7 +62,7 @@ class Metrics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure how long a stage takes for a chunk."""
+        """Measure how long a stage takes for a chunk, or the main loop for a part of its turn."""
         start = time.perf_counter()
         try:
             yield

@@ -71,12 +71,15 @@ class Worker:
 
     def turn(self) -> None:
         """Take in what has arrived and hand over what is ready."""
-        polled = self._source.poll(self._batcher.room, self._patience(), paused=self._batcher.room <= 0)
+        with self._metrics.stage("poll"):
+            polled = self._source.poll(self._batcher.room, self._patience(), paused=self._batcher.room <= 0)
         for note in polled.notes:
             self._heed(note)
-        for partition, records in polled.records.items():
-            if partition in self._epochs:
-                self._batcher.add(records)
+        if polled.records:
+            with self._metrics.stage("decode"):
+                for partition, records in polled.records.items():
+                    if partition in self._epochs:
+                        self._batcher.add(records)
         self._claim()
         if self._batcher.ready and not self._stages.full:
             self._stages.submit(self._batcher.take(self._epochs))

@@ -20,7 +20,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from worker.connection import KAFKA_AWAY, kafka_options, kafka_problems
+from worker.connection import KAFKA_AWAY, kafka_options, kafka_problems, open_client
 from worker.errors import ConfigurationError, OffsetOutOfRange
 from worker.records import Claim, Partition, Record
 from worker.settings import Settings
@@ -251,7 +251,7 @@ def require_topic(settings: Settings, topic: str) -> str | None:
         Away: the broker cannot be reached.
     """
     with kafka_problems("look for the topic"):
-        admin = KafkaAdminClient(**kafka_options(settings))
+        admin = open_client(KafkaAdminClient, settings)
         try:
             described = admin.describe_topics([topic])
         except UnknownTopicOrPartitionError:

@@ -169,9 +169,10 @@ class Storage:
         return chunk
 
 
-def _outcomes(chunk: Chunk, rejected: Sequence[Rejected]) -> list[bool]:
-    """Say of each record of a chunk, in order, whether it is a dead letter."""
-    dead = {id(item.record) for item in rejected}
-    records: dict[int, Record] = {id(item.record): item.record for item in (*chunk.utterances, *rejected)}
-    ordered = sorted(records.values(), key=lambda record: (record.topic, record.partition, record.offset))
-    return [id(record) in dead for record in ordered]
+def _outcomes(chunk: Chunk, rejected: Sequence[Rejected]) -> list[BaseException | None]:
+    """Give for each record of a chunk, in order, its error, or None for one that is no dead letter."""
+    dead = {id(item.record): item.error for item in rejected}
+    good = [item.record for item in chunk.utterances if id(item.record) not in dead]
+    records: list[Record] = [*good, *(item.record for item in rejected)]
+    records.sort(key=lambda record: (record.topic, record.partition, record.offset))
+    return [dead.get(id(record)) for record in records]

@@ -71,8 +71,9 @@ _AWAY_STATES: Final = ("08", "25", "40", "53", "55", "57", "58")
 # Before a connection stands there is no SQLSTATE, only libpq's words. That "SSL" is among them says nothing: it is
 # also how a TLS connection ends when the server stops.
 _REFUSED_WORDS: Final = re.compile(
-    r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied|not permitted"
-    r"|certificate|does not support SSL|SSL error: (?!unexpected eof)|invalid .* value|invalid connection option"
+    r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied"
+    r"|not permitted|certificate|does not support SSL|SSL required|no encryption|SSL error: (?!unexpected eof)"
+    r"|invalid .* value|invalid connection option"
 )
 
 

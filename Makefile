@@ -1,0 +1,38 @@
+# Everything works in .venv, which is made on first use; nothing else is installed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint unit integration e2e docs clean
+
+demo: .venv/ready  ## The whole flow on this machine, with sample calls
+	$(BIN)/emotion-worker demo
+
+test: lint unit integration e2e  ## Everything that must hold before a change lands
+
+lint: .venv/ready  ## Format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv/ready  ## Tests without I/O
+	$(BIN)/pytest tests/unit
+
+integration: .venv/ready  ## Tests on a real Kafka and a real Postgres
+	$(BIN)/pytest tests/integration
+
+e2e: .venv/ready  ## Tests through the installed commands
+	$(BIN)/pytest tests/e2e
+
+docs: .venv/ready  ## Write the documents that are made from the code
+	$(BIN)/python -m schemas.export
+	$(BIN)/python -m worker.settings_doc
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,39 @@
+"""Our worker as a process, for the benchmarks: settings from the environment; WORKER_MODEL=stub takes no model."""
+
+import sys
+
+import numpy as np
+from harness import STUB
+from numpy.typing import NDArray
+
+from schemas.emotions import EMOTIONS
+from worker.composition import run_worker
+from worker.errors import WorkerError
+from worker.logs import configure_logs
+from worker.settings import Settings
+
+
+class Stub:
+    """Scores out of thin air: each text gets one emotion."""
+
+    version = "stub"
+    thresholds = np.full(len(EMOTIONS), 0.5, np.float32)
+    _scores = np.eye(len(EMOTIONS), dtype=np.float32)
+
+    def classify(self, texts: list[str]) -> NDArray[np.float32]:
+        """Return scores of shape (len(texts), 7)."""
+        return self._scores[np.arange(len(texts)) % len(EMOTIONS)]
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    settings = Settings.load()
+    configure_logs(settings.log_level)
+    try:
+        run_worker(settings, Stub() if settings.model == STUB else None)
+    except WorkerError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

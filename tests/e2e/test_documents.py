@@ -1,0 +1,60 @@
+"""What the documents name exists: settings, files, headings, tests and make targets."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/*.md", "examples/*.md", "models/*/*.md")
+    for path in ROOT.glob(pattern)
+)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_settings_that_a_document_names_exist(document: str) -> None:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in re.findall(rf"\b{PREFIX}[A-Z_]*", (ROOT / document).read_text(encoding="utf-8")):
+        assert name in known or (name.endswith("_") and any(other.startswith(name) for other in known)), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_links_of_a_document_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    for text, target in re.findall(r"\[([^\]]+)\]\(([^):\s]+)\)", path.read_text(encoding="utf-8")):
+        name, _, heading = target.partition("#")
+        file = path.parent / name if name else path
+        assert file.exists(), target
+        if heading:
+            assert heading in headings(file), target
+        if text.startswith("test_"):
+            assert f"\ndef {text}(" in file.read_text(encoding="utf-8"), text
+
+
+def headings(file: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_make_targets_that_a_document_names_exist(document: str) -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert set(re.findall(r"(?:`|^    )make (\w+)", text, re.MULTILINE)) <= set(targets)
+
+
+@pytest.mark.parametrize("package", ["schemas", "worker", "training"])
+def test_the_architecture_lists_every_module_and_no_other(package: str) -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(rf"^    {package}/ .*\n((?:^      .*\n)+)", text, re.MULTILINE)
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"^      (\w+\.py)", listed, re.MULTILINE)) == modules

@@ -1,0 +1,103 @@
+"""What a running worker tells its supervisor and its monitoring."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+from flow import BAD, Flow, WorkerProcess
+from prometheus_client.parser import text_string_to_metric_families
+from services import wait_for
+
+pytestmark = pytest.mark.kafka
+
+
+class Probe:
+    """Asks a worker over HTTP, at the port it has logged."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        wait_for(lambda: worker.said("metrics and health"), 60, "the port")
+        self._address = worker.said("metrics and health")[0]["url"].removesuffix("/metrics")
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the status and the text."""
+        try:
+            with urllib.request.urlopen(self._address + path, timeout=30) as answer:  # noqa: S310 - our own http address.
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metrics(self) -> dict[tuple[str, ...], float]:
+        """Return each sample by its name and its labels' values."""
+        return {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(self.get("/metrics")[1])
+            for sample in family.samples
+        }
+
+
+def test_the_metrics_count_records_rows_dead_letters_stages_and_lag(flow: Flow) -> None:
+    flow.publish(200)
+    flow.publish_raw([*BAD, b'{"text": "\xd1\x8f\xd0\xb4"}'])  # The last is the stub's poison.
+    worker = flow.start()
+    wait_for(flow.stored_to_the_end, 60, "the end of the log")
+    probe = Probe(worker)
+    wait_for(lambda: probe.metrics()["emotion_records_total",] == 204, what="the counts")
+
+    metrics = probe.metrics()
+
+    assert metrics["emotion_rows_total",] == 200
+    assert metrics["emotion_dead_letters_total", "decode", "InvalidTranscript"] == len(BAD)
+    assert metrics["emotion_dead_letters_total", "classify", "RejectedData"] == 1
+    assert metrics["emotion_model_info", "stub-1"] == 1
+    chunks = len(worker.said("stored a chunk"))
+    assert metrics["emotion_stage_seconds_count", "inference"] == chunks
+    assert metrics["emotion_stage_seconds_count", "storage"] > chunks  # Claims are stored, too.
+    assert metrics["emotion_chunk_latency_seconds_count",] == chunks
+    assert probe.get("/nothing")[0] == 404
+    assert worker.stop() == 0
+
+
+def test_the_lag_is_that_of_each_partition_and_falls_to_nothing(flow: Flow) -> None:
+    flow.publish(300)
+    worker = flow.start(STUB_SECONDS="0.5")
+    probe = Probe(worker)
+
+    def lags() -> list[float]:
+        return [value for name, value in probe.metrics().items() if name[0] == "emotion_lag_records"]
+
+    wait_for(lambda: sum(lags()) > 0, 60, "some lag")
+    wait_for(lambda: lags() == [0] * 4, 60, "no lag in any partition")
+    assert flow.count() == 300
+    assert worker.stop() == 0
+
+
+def test_a_worker_is_ready_once_its_partitions_are_claimed(flow: Flow) -> None:
+    # While another session holds the table, no claim can be answered.
+    with flow._engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE consumer_offsets")
+        worker = flow.start()
+        probe = Probe(worker)
+        wait_for(lambda: worker.said("partitions came"), 60, "partitions")
+        status, said = probe.get("/readyz")
+        assert status == 503
+        assert "not claimed yet" in said
+        assert probe.get("/healthz") == (200, "ok\n")
+
+    wait_for(lambda: probe.get("/readyz") == (200, "ok\n"), 60, "readiness")
+    assert len(worker.said("partition claimed")) == 4
+    assert worker.stop() == 0
+
+
+def test_a_worker_that_gets_nowhere_is_unhealthy_until_it_does(flow: Flow) -> None:
+    worker = flow.start(STUB_SECONDS="4", WORKER_STUCK_AFTER_S="1")
+    probe = Probe(worker)
+    wait_for(lambda: probe.get("/healthz") == probe.get("/readyz") == (200, "ok\n"), 60, "a good start")
+
+    flow.publish(1)
+
+    wait_for(lambda: probe.get("/healthz")[0] == 503, 60, "the complaint")
+    assert "nothing was stored for" in probe.get("/healthz")[1]
+    assert probe.get("/readyz")[0] == 503
+    flow.wait_for_rows(1)
+    wait_for(lambda: probe.get("/healthz") == (200, "ok\n"), 60, "recovery")
+    assert worker.stop() == 0
