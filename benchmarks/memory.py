@@ -20,7 +20,7 @@ class Result(Struct):
     rss_mb: list[float]
     """Resident memory of the worker after each ``every`` messages."""
     slope_mb: float
-    """Growth for each ``every`` messages: least squares over the second half, when caches have filled."""
+    """Growth for each ``every`` messages: least squares, without the first portion, in which caches fill."""
 
 
 def measure(worker: WorkerProcess, place: Services, messages: int, every: int) -> Result:
@@ -31,7 +31,7 @@ def measure(worker: WorkerProcess, place: Services, messages: int, every: int) -
         place.publish(transcripts(start, stop))
         worker.wait_for_stored(stop)
         sizes.append(round(worker.memory_mb(), 1))
-    settled = sizes[len(sizes) // 2 :]
+    settled = sizes[1:]
     slope = float(np.polyfit(np.arange(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
     return Result(every, sizes, round(slope, 3))
 
@@ -42,7 +42,7 @@ def show(result: Result) -> None:
     for portion, size in enumerate(result.rss_mb, 1):
         table.add_row(f"{portion * result.every:,}", f"{size:.1f}")
     Console().print(table)
-    print(f"{result.slope_mb:+.3f} MB for each {result.every:,} messages over the second half")
+    print(f"{result.slope_mb:+.3f} MB for each {result.every:,} messages after the first portion")
 
 
 def main() -> None:

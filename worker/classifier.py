@@ -1,6 +1,7 @@
 """The model: texts in, probabilities of the seven emotions out. The only module that knows torch."""
 
 import copy
+import itertools
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils.hub import cached_file
+from transformers.utils.logging import disable_progress_bar
 
 from schemas.bundle import MANIFEST, Manifest, UnusableBundle, read_manifest
 from schemas.emotions import EMOTIONS
 from worker.batching import plan
 from worker.errors import ConfigurationError, RejectedData
+from worker.graphs import Graphs
 from worker.metrics import Metrics
 from worker.tokens import Tokens
 
@@ -54,11 +57,14 @@ class EmotionClassifier:
         self._metrics = metrics
         self._device = _device(device)
         self._max_tokens = max_batch_tokens or (_CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS)
+        # Standard error is for log lines, one JSON object each.
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers gives it no types.
         tokenizer = AutoTokenizer.from_pretrained(model)
         self._pad = tokenizer.pad_token_id or 0
         self._tokens = Tokens(tokenizer, self.manifest.max_tokens)
         self._model: Any = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float32)
         self._model.eval().to(self._device)
+        self._graphs: Graphs | None = None
         self._choose_precision()
         log.info(
             "model is warm",
@@ -95,7 +101,7 @@ class EmotionClassifier:
                         f"the GPU has no memory for a single text: {error}. Free it or set WORKER_DEVICE=cpu"
                     ) from error
                 self._max_tokens //= 2
-                torch.cuda.empty_cache()
+                self._capture()
                 log.warning(
                     "out of GPU memory: the chunk is classified again in smaller batches, as all after it",
                     max_batch_tokens=self._max_tokens,
@@ -108,10 +114,11 @@ class EmotionClassifier:
     @torch.inference_mode()
     def _classify(self, ids: list[list[int]], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
         order, outputs, padded = [], [], 0
-        for batch in plan(lengths, self._max_tokens):
+        widths = self._graphs.widths(lengths) if self._graphs else lengths
+        for batch in plan(widths, self._max_tokens):
             order.append(batch)
             outputs.append(self._forward([ids[at] for at in batch], lengths[batch]))
-            padded += len(batch) * int(lengths[batch[0]])
+            padded += len(batch) * int(widths[batch[0]])
         # One copy from the GPU for the whole chunk: each would wait for the device.
         logits = torch.cat(outputs).float().cpu().numpy()
         if self._metrics:
@@ -123,21 +130,44 @@ class EmotionClassifier:
 
     def _forward(self, ids: list[list[int]], lengths: NDArray[np.int64]) -> torch.Tensor:
         """Run the model on one micro-batch; logits of shape (len(ids), 7)."""
-        filled = np.arange(lengths.max()) < lengths[:, None]
-        padded = np.full(filled.shape, self._pad, np.int64)
-        padded[filled] = np.concatenate([np.asarray(row, np.int64) for row in ids])
-        output = self._model(
-            input_ids=torch.from_numpy(padded).to(self._device, non_blocking=True),
-            attention_mask=torch.from_numpy(filled.astype(np.int64)).to(self._device, non_blocking=True),
-        )
-        logits: torch.Tensor = output.logits
+        count, width = len(ids), int(lengths.max())
+        if self._graphs:
+            width = int(self._graphs.widths(lengths.max()))
+            return self._graphs(self._inputs(ids, lengths, self._graphs.rows(width), width))[:count]
+        tokens, mask = torch.from_numpy(self._inputs(ids, lengths, count, width)).to(self._device, non_blocking=True)
+        logits: torch.Tensor = self._model(input_ids=tokens, attention_mask=mask).logits
         return logits
+
+    def _inputs(self, ids: list[list[int]], lengths: NDArray[np.int64], rows: int, width: int) -> NDArray[np.int64]:
+        """Return token ids and attention mask, shape (2, rows, width)."""
+        inputs = np.empty((2, rows, width), np.int64)
+        tokens, mask = inputs
+        tokens.fill(self._pad)
+        filled = np.arange(width) < lengths[:, None]
+        tokens[: len(ids)][filled] = np.fromiter(itertools.chain.from_iterable(ids), np.int64, int(lengths.sum()))
+        mask[: len(ids)] = filled
+        mask[len(ids) :] = 1  # Rows that only fill up attend to something, since nothing would be no number.
+        return inputs
+
+    def _capture(self) -> None:
+        """Turn the forward pass into graphs, where there is a GPU and the model allows it."""
+        self._graphs = None
+        if self._device.type == "cpu":
+            return
+        torch.cuda.empty_cache()
+        try:
+            self._graphs = Graphs(self._model, self._max_tokens, self.manifest.max_tokens)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            log.warning("the model runs without CUDA graphs, which is slower", error=str(error))
 
     def _choose_precision(self) -> None:
         """Take bfloat16 where the device is built for it, and on a CPU where it proves faster."""
         if self._device.type == "cuda":
             if torch.cuda.is_bf16_supported(including_emulation=False):
                 self._model.bfloat16()
+            self._capture()
             self._seconds()
             return
         full, full_s = self._model, self._seconds()

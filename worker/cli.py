@@ -1,9 +1,10 @@
 """The command emotion-worker."""
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,10 @@ def run() -> None:
 
     Settings come from the environment, or from files of the same names in /run/secrets.
 
-    Example:
-        WORKER_KAFKA_BOOTSTRAP_SERVERS=localhost:9092
-        WORKER_DATABASE_URL=postgresql://emotions@localhost/emotions
+    For example:
+
+        export WORKER_KAFKA_BOOTSTRAP_SERVERS=localhost:9092
+        export WORKER_DATABASE_URL=postgresql://emotions@localhost/emotions
         emotion-worker run
     """
     from worker.composition import run_worker  # noqa: PLC0415 - other commands start faster without it.
@@ -41,8 +43,10 @@ def run() -> None:
 def migrate() -> None:
     """Create or upgrade the tables of WORKER_DATABASE_URL.
 
-    Example:
-        WORKER_DATABASE_URL=postgresql://emotions@localhost/emotions emotion-worker migrate
+    For example:
+
+        export WORKER_DATABASE_URL=postgresql://emotions@localhost/emotions
+        emotion-worker migrate
     """
     from worker.migrate import migrate as upgrade  # noqa: PLC0415 - as above.
 
@@ -56,7 +60,8 @@ def publish(
 ) -> None:
     """Publish transcripts to the topic.
 
-    Example:
+    For example:
+
         emotion-worker publish examples/transcripts.jsonl
         echo "ну наконец то дозвонилась" | emotion-worker publish -
     """
@@ -79,7 +84,8 @@ def classify(
 
     Each line gives one JSON object: id, text, emotions, scores, model_version.
 
-    Example:
+    For example:
+
         echo "мне очень страшно за нее" | emotion-worker classify
 
     Args:
@@ -89,6 +95,8 @@ def classify(
     """
     from worker.classify import classify_lines  # noqa: PLC0415 - as above.
 
+    # A reader that has seen enough, such as head, ends the command without a trace.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     given = {"model": model, "device": device}
     settings = _settings(**{name: value for name, value in given.items() if value is not None})
     with _lines(file) as lines:
@@ -101,7 +109,8 @@ def classify(
 def demo(*, keep: bool = False) -> None:
     """Show the whole flow here: broker and database from wheels, sample calls, the released model.
 
-    Example:
+    For example:
+
         emotion-worker demo --keep
 
     Args:
@@ -116,7 +125,8 @@ def demo(*, keep: bool = False) -> None:
 def list_() -> None:
     """List the dead letters with the reason of each.
 
-    Example:
+    For example:
+
         emotion-worker dead-letters list
     """
     from worker.dead_letters import read_dead_letters  # noqa: PLC0415 - as above.
@@ -132,7 +142,8 @@ def list_() -> None:
 def replay(*, repair: str | None = None) -> None:
     """Publish each dead letter, once over all replays, to the topic it came from.
 
-    Example:
+    For example:
+
         emotion-worker dead-letters replay
         emotion-worker dead-letters replay --repair "jq -c '.text = .txt'"
 
@@ -166,13 +177,12 @@ def _settings(**overrides: object) -> Settings:
 
 @contextmanager
 def _lines(file: str) -> Iterator[Iterator[str]]:
-    if file == "-":
-        yield iter(sys.stdin)
-        return
-    try:
-        with Path(file).open(encoding="utf-8") as lines:
+    with ExitStack() as stack:
+        try:
+            lines = stack.enter_context(Path("/dev/stdin" if file == "-" else file).open(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
+        try:
             yield iter(lines)
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"there is no file {file}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file} is not UTF-8: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{file} is not UTF-8: {error}") from error

@@ -11,7 +11,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 from worker.errors import ConfigurationError
 
-_TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
+_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
 
 
 class Health:
@@ -69,12 +69,13 @@ def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> 
             answer: Iterable[bytes] = metrics(environ, start_response)
             return answer
         if path not in {"/healthz", "/readyz"}:
-            start_response("404 Not Found", _TEXT)
+            start_response("404 Not Found", [_TEXT])
             return [b"/metrics, /healthz or /readyz\n"]
         complaint = health.complaint()
         if path == "/readyz" and not complaint and not health.ready:
             complaint = "not a member of the consumer group yet, or partitions are not claimed yet"
-        start_response("503 Service Unavailable" if complaint else "200 OK", _TEXT)
+        # A list of its own for each answer: the server adds to it.
+        start_response("503 Service Unavailable" if complaint else "200 OK", [_TEXT])
         return [f"{complaint or 'ok'}\n".encode()]
 
     try:

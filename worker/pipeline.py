@@ -146,6 +146,7 @@ class Worker:
         self._epochs[partition] = claimed.epoch
         self._stored[partition] = claimed.next_offset
         self._health.ready = not self._unclaimed and not self._asked
+        self._lag_due = time.monotonic()
         log.info(
             "partition claimed",
             partition=partition.partition,

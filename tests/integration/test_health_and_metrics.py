@@ -27,9 +27,9 @@ class Probe:
             return error.code, error.read().decode()
 
     def metrics(self) -> dict[tuple[str, ...], float]:
-        """Return each sample by its name and its labels' values."""
+        """Return each sample by its name and its labels' values, in the order of the labels' names."""
         return {
-            (sample.name, *sample.labels.values()): sample.value
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
             for family in text_string_to_metric_families(self.get("/metrics")[1])
             for sample in family.samples
         }
@@ -46,8 +46,8 @@ def test_the_metrics_count_records_rows_dead_letters_stages_and_lag(flow: Flow) 
     metrics = probe.metrics()
 
     assert metrics["emotion_rows_total",] == 200
-    assert metrics["emotion_dead_letters_total", "decode", "InvalidTranscript"] == len(BAD)
-    assert metrics["emotion_dead_letters_total", "classify", "RejectedData"] == 1
+    assert metrics["emotion_dead_letters_total", "InvalidTranscript", "decode"] == len(BAD)
+    assert metrics["emotion_dead_letters_total", "RejectedData", "classify"] == 1
     assert metrics["emotion_model_info", "stub-1"] == 1
     chunks = len(worker.said("stored a chunk"))
     assert metrics["emotion_stage_seconds_count", "inference"] == chunks

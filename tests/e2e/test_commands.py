@@ -1,0 +1,203 @@
+"""The installed commands do what their help says, from any folder."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import WORKER, emotion_worker
+from kafka import KafkaConsumer
+from services import Postgres, dead_letters_of, wait_for
+from sqlalchemy import create_engine, text
+
+from schemas.emotions import EMOTIONS
+
+COMMANDS = ["run", "migrate", "publish", "classify", "demo", "dead-letters list", "dead-letters replay"]
+
+
+@pytest.fixture
+def empty_database(session_postgres: Postgres) -> Iterator[str]:
+    """Make a database without tables; its URL as an operator writes it."""
+    name = session_postgres.create_database()
+    yield session_postgres.url(name).replace("+psycopg", "")
+    session_postgres.drop_database(name)
+
+
+def query(url: str, statement: str) -> list[dict[str, Any]]:
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        found = [dict(row) for row in connection.execute(text(statement)).mappings()]
+    engine.dispose()
+    return found
+
+
+def records(kafka: str, topic: str, count: int) -> list[Any]:
+    """Return so many records of a topic."""
+    consumer = KafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest", consumer_timeout_ms=30_000)
+    found = list(itertools.islice(consumer, count))
+    consumer.close()
+    return found
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *hints: str) -> None:
+    """It ended with exit code 2 and one line, which holds the hints."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (complaint,) = [line for line in map(json.loads, done.stderr.splitlines()) if line["level"] == "error"]
+    assert all(hint in complaint["event"] for hint in hints), complaint
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example(command: str) -> None:
+    done = emotion_worker(*command.split(), "--help")
+    assert done.returncode == 0
+    _, example = done.stdout.split("For example:")
+    assert f"emotion-worker {command}" in example
+
+
+def test_the_help_names_every_command() -> None:
+    listed = emotion_worker("--help").stdout + emotion_worker("dead-letters", "--help").stdout
+    assert all(f"│ {command.split()[-1]} " in listed for command in COMMANDS)
+
+
+def test_migrate_works_from_any_folder_and_again(empty_database: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        done = emotion_worker("migrate", cwd=tmp_path, WORKER_DATABASE_URL=empty_database)
+        assert (done.returncode, done.stdout) == (0, "the database is up to date\n"), done.stderr
+    assert query(empty_database, "SELECT count(*) FROM emotion_results") == [{"count": 0}]
+
+
+def test_publish_takes_a_file_of_json_and_of_plain_text(kafka: str, topic: str, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_text('{"text": "да", "session_id": "call-1"}\n\n  ну наконец то  \n[not judged\n', encoding="utf-8")
+
+    done = emotion_worker("publish", str(file), WORKER_KAFKA_BOOTSTRAP_SERVERS=kafka, WORKER_KAFKA_TOPIC=topic)
+
+    assert (done.returncode, done.stdout) == (0, f"published 3 messages to {topic}\n"), done.stderr
+    assert {(record.key, record.value.decode()) for record in records(kafka, topic, 3)} == {
+        (b"call-1", '{"text": "да", "session_id": "call-1"}'),
+        (None, '{"text":"ну наконец то"}'),
+        (None, "[not judged"),
+    }
+
+
+def test_publish_takes_standard_input(kafka: str, topic: str) -> None:
+    done = emotion_worker(
+        "publish", "-", stdin="алло\n", WORKER_KAFKA_BOOTSTRAP_SERVERS=kafka, WORKER_KAFKA_TOPIC=topic
+    )
+    assert (done.returncode, done.stdout) == (0, f"published 1 messages to {topic}\n"), done.stderr
+    assert [record.value.decode() for record in records(kafka, topic, 1)] == ['{"text":"алло"}']
+
+
+def test_publish_to_a_topic_that_does_not_exist_is_refused(kafka: str) -> None:
+    done = emotion_worker(
+        "publish", "-", stdin="алло\n", WORKER_KAFKA_BOOTSTRAP_SERVERS=kafka, WORKER_KAFKA_TOPIC="no-such-topic"
+    )
+    assert_refused(done, "there is no topic no-such-topic")
+
+
+def test_classify_answers_each_line_in_order_from_any_folder(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"id": "first", "text": "Мне очень страшно за неё!"}),
+        "ты меня бесишь как же я зол",
+        "",
+        json.dumps({"text": ""}),
+        *(f"фраза номер {number}" for number in range(300)),
+    ]
+
+    done = emotion_worker("classify", stdin="\n".join(lines), cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["text"] for answer in answers] == [
+        "Мне очень страшно за неё!",
+        "ты меня бесишь как же я зол",
+        "",
+        *(f"фраза номер {number}" for number in range(300)),
+    ]
+    assert {tuple(answer) for answer in answers} == {("id", "text", "emotions", "scores", "model_version")}
+    fear, anger, silence = answers[:3]
+    assert (fear["id"], fear["emotions"]) == ("first", ["fear"])
+    assert (anger["id"], anger["emotions"]) == (None, ["anger"])
+    assert tuple(fear["scores"]) == EMOTIONS
+    assert all(0 <= score <= 1 for score in fear["scores"].values())
+    assert (silence["emotions"], silence["scores"]) == ([], None)
+
+
+def test_classify_reads_a_file_and_stops_when_its_reader_does(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_text("алло\n" * 2_000, encoding="utf-8")
+    with subprocess.Popen([WORKER, "classify", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert json.loads(process.stdout.readline())["text"] == "алло"
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read().decode()
+    assert process.returncode in {0, -signal.SIGPIPE}
+
+
+def test_classify_names_the_line_that_is_no_transcript() -> None:
+    assert_refused(emotion_worker("classify", stdin='алло\n{"id": 1}\n'), "line 2 holds no transcript")
+
+
+def test_classify_refuses_a_folder_that_holds_no_bundle(tmp_path: Path) -> None:
+    done = emotion_worker("classify", "--model", str(tmp_path), stdin="алло\n")
+    assert_refused(done, "no manifest.json", "emotion-training fit")
+
+
+@pytest.mark.parametrize("command", ["classify", "publish"])
+def test_a_file_that_cannot_be_read_is_refused(command: str, tmp_path: Path) -> None:
+    assert_refused(emotion_worker(command, "nowhere"), "cannot read nowhere: No such file or directory")
+    assert_refused(emotion_worker(command, str(tmp_path)), "Is a directory")
+
+
+def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes("алло\n".encode("cp1251"))
+    assert_refused(emotion_worker("classify", str(file)), "is not UTF-8")
+
+
+@pytest.mark.parametrize("command", ["run", "migrate"])
+def test_a_command_that_needs_a_database_asks_for_its_url(command: str) -> None:
+    assert_refused(emotion_worker(command), "WORKER_DATABASE_URL is not set", "postgresql://")
+
+
+def test_a_misspelt_setting_is_refused_with_the_nearest_name() -> None:
+    done = emotion_worker("run", WORKER_KAFKA_TOPICS="transcripts")
+    assert_refused(done, "WORKER_KAFKA_TOPICS is no setting", "did you mean WORKER_KAFKA_TOPIC?")
+
+
+def test_a_setting_that_cannot_be_right_is_refused_by_its_name() -> None:
+    assert_refused(emotion_worker("run", WORKER_MAX_RECORDS="many"), "WORKER_MAX_RECORDS: ", "got 'many'")
+
+
+def test_from_an_empty_database_to_a_row_by_three_commands(
+    kafka: str, topic: str, empty_database: str, tmp_path: Path
+) -> None:
+    settings = {
+        "WORKER_KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "WORKER_KAFKA_TOPIC": topic,
+        "WORKER_KAFKA_GROUP_ID": f"group-of-{topic}",
+        "WORKER_KAFKA_DEAD_LETTER_TOPIC": dead_letters_of(topic),
+        "WORKER_DATABASE_URL": empty_database,
+        "WORKER_HTTP_PORT": "0",
+    }
+    assert emotion_worker("migrate", **settings).returncode == 0
+    assert emotion_worker("publish", "-", stdin="мне очень страшно за нее\n", **settings).returncode == 0
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen([WORKER, "run"], env=os.environ | settings, stderr=log, cwd=tmp_path)
+    try:
+        wait_for(lambda: query(empty_database, "SELECT text FROM emotion_results"), 120, "the row")
+        worker.terminate()
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    (row,) = query(empty_database, "SELECT * FROM emotion_results")
+    assert (row["text"], row["emotions"]) == ("мне очень страшно за нее", ["fear"])
+    assert row["fear"] > 0.5
