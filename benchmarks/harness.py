@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from schemas.transcripts import InvalidTranscript, decode
+from worker.database import connect
 from worker.embedded import embedded_kafka, embedded_postgres, free_port
 from worker.migrate import migrate
-from worker.store import connect
 
 TOPIC: Final = "transcripts"
 DEAD_LETTERS: Final = "transcripts.dead-letters"

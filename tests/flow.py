@@ -118,9 +118,9 @@ class Flow:
         return int(self.query("SELECT count(*) FROM emotion_results"))
 
     def wait_for_rows(self, count: int, timeout_s: float = 60) -> None:
-        for worker in self._workers:
-            if worker.process.poll() not in {None, 0, -signal.SIGKILL}:
-                raise AssertionError(worker.output())
+        newest = self._workers[-1]
+        if newest.process.poll() not in {None, 0, -signal.SIGKILL}:
+            raise AssertionError(newest.output())
         wait_for(lambda: self.count() >= count, timeout_s, f"{count} rows")
 
     def assert_each_once(self) -> None:

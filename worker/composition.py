@@ -1,5 +1,6 @@
 """Where the parts are put together: the one place that makes threads, connections and the model."""
 
+import gc
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ import structlog
 
 from schemas.normalization import NORMALIZER
 from worker.batching import Batcher
+from worker.database import connect
 from worker.dead_letters import DeadLetterLimit, DeadLetters
 from worker.errors import ConfigurationError
 from worker.health import Health, serve
@@ -18,9 +20,10 @@ from worker.migrate import require_migrated
 from worker.pipeline import Worker
 from worker.records import Classifier
 from worker.settings import Settings
-from worker.source import KafkaSource, require_topic
+from worker.source import KafkaSource
 from worker.stages import Inference, Stages, Storage
-from worker.store import ResultStore, connect
+from worker.store import ResultStore
+from worker.topics import require_topic
 from worker.waiting import wait_for_services
 
 log = structlog.get_logger(__name__)
@@ -30,9 +33,12 @@ RELEASED: Final = "ru-emotions-small"
 _SWITCH_S: Final = 0.0002
 """A stage that comes back from the GPU or from Postgres waits so long for the main thread to let it go on.
 
-Python's default of 5 ms costs more than the work itself: a forward pass and a COPY come back many times. With the
-model left out, chunks of 4,096 pass at 42,000 messages a second instead of 34,000 (benchmarks/end_to_end.py).
+Python's default of 5 ms costs more than the work itself, since a forward pass and a COPY come back many times; see
+docs/performance.md.
 """
+
+_ALLOCATIONS_A_COLLECTION: Final = 100_000
+"""How many objects may be new before the garbage collector looks at them; Python's default is 700."""
 
 
 def released_model() -> str:
@@ -71,7 +77,6 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
     if stop is None:
         stop = threading.Event()
         _stop_on_signals(stop)
-    sys.setswitchinterval(_SWITCH_S)
     log.info("starting", **settings.printable())
     engine = connect(settings.required_database_url, "emotion-worker")
     wait_for_services(
@@ -106,12 +111,23 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
         health,
         metrics,
     )
+    _tune_interpreter()
     try:
         worker.run(stop)
     finally:
         dead_letters.close()
         engine.dispose()
         server.shutdown()
+
+
+def _tune_interpreter() -> None:
+    """Set up Python for three busy threads; measured with benchmarks/end_to_end.py, see docs/performance.md."""
+    sys.setswitchinterval(_SWITCH_S)
+    # Records have no cycles, so counting references frees them; the collector would look at them, and at all of
+    # torch, again and again. What is loaded by now stays for good.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -12,6 +12,8 @@ from kafka.errors import (
     KafkaConfigurationError,
     KafkaConnectionError,
     KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
     RetriableError,
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
@@ -30,9 +32,13 @@ KAFKA_AWAY: Final = (RetriableError, KafkaTimeoutError)
 _REFUSED: Final = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, AuthorizationError)
 _UNTRUSTED: Final = (FileNotFoundError, PermissionError, SSLError)
 _WRONG: Final = (KafkaConfigurationError, InvalidTopicError, UnsupportedVersionError)
+_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 _FIRST_CONTACT_MS: Final = 10_000
 """How long a client may take to find a broker."""
+
+_REQUEST_BYTES: Final = 64 * 2**20
+"""What a producer may send at once: more than topics take, less than brokers do (socket.request.max.bytes)."""
 
 _OPTIONS: Final = {
     "kafka_security_protocol": "security_protocol",
@@ -59,6 +65,14 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
         elif value is not None:
             options[option] = str(value)
     return options
+
+
+def producer_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of every producer: of the sizes of messages, only the topic's limit counts.
+
+    A record that its producer compressed may fit into a topic only when it is compressed again.
+    """
+    return kafka_options(settings) | {"acks": "all", "compression_type": "gzip", "max_request_size": _REQUEST_BYTES}
 
 
 def open_client(kind: Callable[..., Client], settings: Settings, **options: Any) -> Client:
@@ -97,7 +111,9 @@ def _with_last_words(receive: Callable[[Any], tuple[bytes, Exception | None]]) -
 
 
 for _transport in (KafkaTCPTransport, KafkaSSLTransport):
-    _transport._sock_recv = _with_last_words(_transport._sock_recv)  # noqa: SLF001 - there is no other place.
+    # Another 3.x may receive elsewhere. It works all the same, but a refusal may then look like an outage.
+    if "_sock_recv" in vars(_transport):
+        _transport._sock_recv = _with_last_words(_transport._sock_recv)  # noqa: SLF001 - there is no other place.
 
 
 class _Refusals(logging.Handler):
@@ -134,5 +150,10 @@ def kafka_problems(doing: str) -> Iterator[None]:
         raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the WORKER_KAFKA_ settings") from error
     except _UNTRUSTED as error:
         raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the WORKER_KAFKA_SSL_ files") from error
+    except _TOO_LARGE as error:
+        raise ConfigurationError(
+            f"Kafka cannot {doing}: {error}. Raise max.message.bytes of the topic; a topic of dead letters needs more "
+            "than the topic of transcripts, as each record gets headers"
+        ) from error
     except KAFKA_AWAY as error:
         raise Away(f"Kafka is away, cannot {doing}: {error!r}") from error

@@ -9,7 +9,7 @@ import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from worker.connection import kafka_options, kafka_problems, open_client
+from worker.connection import kafka_problems, open_client, producer_options
 from worker.errors import ConfigurationError, TooManyDeadLetters
 from worker.records import Record, Rejected
 from worker.settings import Settings
@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 HEADER_PREFIX: Final = "__connect.errors."
 _ACK_TIMEOUT_S: Final = 15.0
 _WINDOW: Final = 1_000
+_MESSAGE_CHARACTERS: Final = 1_000
 
 
 class DeadLetters:
@@ -29,8 +30,7 @@ class DeadLetters:
         self._topic = settings.kafka_dead_letter_topic
         with kafka_problems("connect the producer of dead letters"):
             self._producer = KafkaProducer(
-                **kafka_options(settings),
-                acks="all",
+                **producer_options(settings),
                 enable_idempotence=True,
                 delivery_timeout_ms=int(_ACK_TIMEOUT_S * 1000),
                 request_timeout_ms=int(_ACK_TIMEOUT_S * 1000) // 2,
@@ -43,6 +43,7 @@ class DeadLetters:
 
         Raises:
             Away: the broker did not acknowledge; some may be in the topic already and will be there twice.
+            ConfigurationError: a record with its headers is larger than the topic takes.
         """
         with kafka_problems("send dead letters"):
             futures = [
@@ -81,7 +82,7 @@ def headers_of(item: Rejected) -> list[tuple[str, bytes]]:
         "offset": str(item.record.offset),
         "stage": item.stage,
         "exception.class.name": type(item.error).__name__,
-        "exception.message": str(item.error),
+        "exception.message": str(item.error)[:_MESSAGE_CHARACTERS],
     }
     own = [(name, value) for name, value in item.record.headers or () if not name.startswith(HEADER_PREFIX)]
     return own + [(HEADER_PREFIX + name, value.encode("utf-8", "replace")) for name, value in said.items()]
@@ -183,7 +184,7 @@ def replay_dead_letters(settings: Settings, repair: Callable[[bytes], bytes | No
         kafka_problems("replay dead letters"),
         _consumer(settings, f"{settings.kafka_group_id}.replay") as consumer,
     ):
-        producer = KafkaProducer(**kafka_options(settings), acks="all")
+        producer = KafkaProducer(**producer_options(settings))
         try:
             ends = _rewind(consumer, topic)
             for letter in _read(consumer, ends):

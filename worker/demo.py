@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from kafka import KafkaAdminClient
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -16,7 +15,7 @@ from sqlalchemy import Engine, text
 
 from schemas.emotions import EMOTIONS
 from worker.composition import run_worker
-from worker.connection import kafka_options
+from worker.database import connect
 from worker.dead_letters import read_dead_letters
 from worker.embedded import embedded_kafka, embedded_postgres
 from worker.errors import ConfigurationError
@@ -24,7 +23,7 @@ from worker.logs import configure_logs
 from worker.migrate import migrate
 from worker.publish import publish
 from worker.settings import Settings
-from worker.store import connect
+from worker.topics import create_topics
 
 _EXAMPLES: Final = Path(__file__).resolve().parent.parent / "examples" / "transcripts.jsonl"
 _SHOWN: Final = 20
@@ -68,7 +67,7 @@ def run_demo(*, keep: bool) -> None:
         )
         configure_logs(settings.log_level)
         migrate(url)
-        _create_topics(settings)
+        create_topics(settings, settings.kafka_topic, settings.kafka_dead_letter_topic)
         engine = connect(url, "emotion-demo")
         _flow(settings, engine, console)
         _show_rows(engine, console)
@@ -77,13 +76,6 @@ def run_demo(*, keep: bool) -> None:
         if keep:
             _wait_for_interrupt(broker, url, console)
         engine.dispose()
-
-
-def _create_topics(settings: Settings) -> None:
-    admin = KafkaAdminClient(**kafka_options(settings))
-    layout = {"num_partitions": 1, "replication_factor": 1}
-    admin.create_topics({settings.kafka_topic: layout, settings.kafka_dead_letter_topic: layout})
-    admin.close()
 
 
 def _flow(settings: Settings, engine: Engine, console: Console) -> None:

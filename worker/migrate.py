@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 import migrations
+from worker.database import connect, database_problems
 from worker.errors import ConfigurationError
-from worker.store import connect, database_problems
 
 _LOCK: Final = 0x656D6F74
 """Key of the advisory lock under which one process at a time migrates: the letters "emot"."""

@@ -85,9 +85,12 @@ class Worker:
             self._stages.submit(self._batcher.take(self._epochs))
         progressed = self._settle()
         self._report()
-        self._health.turned(
-            waiting=self._behind or len(self._batcher) > 0 or not self._stages.idle, progressed=progressed
-        )
+        self._health.turned(waiting=self._waiting, progressed=progressed)
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether records wait: some are in our hands, or the topic is known to hold more."""
+        return self._behind or len(self._batcher) > 0 or not self._stages.idle
 
     def _patience(self) -> float:
         if self._stages.full:
@@ -161,8 +164,8 @@ class Worker:
             error=str(error),
             in_seconds=round(pause_s, 2),
         )
-        self._settle()
-        self._health.turned(waiting=True, progressed=False)
+        progressed = self._settle()
+        self._health.turned(waiting=self._waiting, progressed=progressed)
         stop.wait(pause_s)
 
     def _finish(self) -> None:

@@ -6,9 +6,9 @@ import msgspec
 from kafka import KafkaProducer
 
 from schemas.transcripts import InvalidTranscript, decode
-from worker.connection import kafka_options, kafka_problems
+from worker.connection import kafka_problems, producer_options
 from worker.settings import Settings
-from worker.source import require_topic
+from worker.topics import require_topic
 
 _ACK_TIMEOUT_S = 30.0
 
@@ -46,7 +46,7 @@ def publish(lines: Iterable[str], settings: Settings, on_sent: Callable[[], None
     """
     require_topic(settings, settings.kafka_topic)
     with kafka_problems("publish"):
-        producer = KafkaProducer(**kafka_options(settings), acks="all", linger_ms=5)
+        producer = KafkaProducer(**producer_options(settings), linger_ms=5)
         try:
             futures = []
             for message in filter(None, map(message_of, lines)):

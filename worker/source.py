@@ -1,13 +1,12 @@
 """The consumer: one member of a consumer group, owned by the main thread."""
 
 import time
-import uuid
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import structlog
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import (
     CommitFailedError,
@@ -16,21 +15,19 @@ from kafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     RebalanceInProgressError,
-    UnknownTopicOrPartitionError,
 )
 from kafka.structs import OffsetAndMetadata
 
-from worker.connection import KAFKA_AWAY, kafka_options, kafka_problems, open_client
-from worker.errors import ConfigurationError, OffsetOutOfRange
+from worker.connection import KAFKA_AWAY, kafka_options, kafka_problems
+from worker.errors import OffsetOutOfRange
 from worker.records import Claim, Partition, Record
 from worker.settings import Settings
+from worker.topics import require_topic
 
 log = structlog.get_logger(__name__)
 
 CALL_TIMEOUT_MS: Final = 10_000
 """How long one question to the broker may take before it counts as away."""
-
-_NO_TOPIC_ID: Final = uuid.UUID(int=0)
 
 
 class Assignment(NamedTuple):
@@ -145,7 +142,7 @@ class KafkaSource:
         wanted = [TopicPartition(*partition) for partition in partitions]
         with kafka_problems("ask for offsets"):
             ends = self._ends(wanted, self._settings.kafka_auto_offset_reset)
-            topic_id = self._topic_id()
+            topic_id = require_topic(self._settings, self._settings.kafka_topic)
             claims = []
             for partition in wanted:
                 committed = self._consumer.committed(partition, timeout_ms=CALL_TIMEOUT_MS)
@@ -238,33 +235,6 @@ class KafkaSource:
         ask = self._consumer.beginning_offsets if which == "earliest" else self._consumer.end_offsets
         ends: dict[TopicPartition, int] = ask(list(partitions), timeout_ms=CALL_TIMEOUT_MS)
         return ends
-
-    def _topic_id(self) -> str | None:
-        return require_topic(self._settings, self._settings.kafka_topic)
-
-
-def require_topic(settings: Settings, topic: str) -> str | None:
-    """Return the topic's id, or None where the broker gives topics none.
-
-    Raises:
-        ConfigurationError: there is no such topic.
-        Away: the broker cannot be reached.
-    """
-    with kafka_problems("look for the topic"):
-        admin = open_client(KafkaAdminClient, settings)
-        try:
-            described = admin.describe_topics([topic])
-        except UnknownTopicOrPartitionError:
-            described = []
-        finally:
-            admin.close()
-    if not described or described[0]["error_code"]:
-        raise ConfigurationError(
-            f"there is no topic {topic} on {settings.kafka_bootstrap_servers}: make it, for example with "
-            f"`kafka-topics.sh --create --topic {topic} --partitions 4`, or correct the setting"
-        )
-    topic_id = described[0].get("topic_id")
-    return None if topic_id is None or uuid.UUID(str(topic_id)) == _NO_TOPIC_ID else str(topic_id)
 
 
 def _note_failed_commit(offsets: Mapping[TopicPartition, OffsetAndMetadata], answer: object) -> None:

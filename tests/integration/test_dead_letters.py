@@ -1,6 +1,8 @@
 """What cannot become a row is kept with its reason, can be repaired and replayed; garbage stops the worker."""
 
+import base64
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from services import dead_letters_of, wait_for
 pytestmark = pytest.mark.kafka
 
 IN_A_ROW = 20
+LARGEST = 1_048_480
+"""Bytes of a value that only just fits into a topic, by the broker's default of max.message.bytes."""
 REPAIR = """\
 import json, sys
 message = json.load(sys.stdin)
@@ -67,6 +71,27 @@ def test_a_record_with_neither_key_nor_value_is_a_dead_letter_too(flow: Flow) ->
 
     assert [(letter.key, letter.value) for letter in letters] == [(None, b""), (b"call-1", None)]
     assert all(b"no value" in dict(letter.headers)["__connect.errors.exception.message"] for letter in letters)
+
+
+def test_a_broken_record_as_large_as_the_topic_takes_is_a_dead_letter_too(flow: Flow) -> None:
+    broken = b'{"text": "' + base64.b64encode(random.Random(7).randbytes(LARGEST * 3 // 4 - 12))
+    flow.publish_raw([broken])
+    flow.publish(10)
+    flow.start()
+    wait_for_the_end(flow)
+    assert [letter.value for letter in flow.dead_letters()] == [broken]
+    assert flow.count() == 10
+
+
+def test_a_record_that_is_too_large_with_its_headers_stops_the_worker_and_is_not_skipped(flow: Flow) -> None:
+    flow.publish_raw([random.Random(7).randbytes(LARGEST)])
+
+    worker = flow.start()
+
+    assert worker.wait(60) == 2
+    assert "Traceback" not in worker.output()
+    assert "a topic of dead letters needs more than the topic of transcripts" in worker.output()
+    assert flow.query("SELECT sum(next_offset) FROM consumer_offsets") == 0
 
 
 def test_dead_letters_are_listed_and_what_was_repaired_is_replayed_once(flow: Flow, tmp_path: Path) -> None:

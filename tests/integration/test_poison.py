@@ -11,11 +11,12 @@ from flow import Flow
 from services import wait_for
 from sqlalchemy import Connection, Engine
 
+from worker.database import connect
 from worker.dead_letters import HEADER_PREFIX
 from worker.metrics import Metrics
 from worker.records import Claim, Partition, Rejected, Utterance
 from worker.stages import Inference
-from worker.store import ResultStore, connect
+from worker.store import ResultStore
 
 MANY = 256
 BAD = {0: "neighbours", 1: "neighbours", 200: "alone"}

@@ -11,11 +11,12 @@ from fakes import StubClassifier, scores_of
 from sqlalchemy import Engine, text
 
 from schemas.emotions import EMOTIONS
+from worker.database import connect
 from worker.errors import Away, ConfigurationError
 from worker.metrics import Metrics
 from worker.records import Chunk, Claim, Claimed, Partition, Rejected
 from worker.stages import Inference
-from worker.store import ResultStore, connect
+from worker.store import ResultStore
 
 FIRST, SECOND = Partition(TOPIC, 0), Partition(TOPIC, 1)
 

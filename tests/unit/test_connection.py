@@ -78,6 +78,8 @@ def test_a_broker_that_is_away_or_busy_electing_is_waited_for(error: Exception) 
         (errors.InvalidTopicError("a/b"), "Check the WORKER_KAFKA_ settings"),
         (errors.UnsupportedVersionError("too old"), "Check the WORKER_KAFKA_ settings"),
         (FileNotFoundError("/tls/ca.pem"), "Check the WORKER_KAFKA_SSL_ files"),
+        (errors.MessageSizeTooLargeError(), "Raise max.message.bytes of the topic"),
+        (errors.RecordListTooLargeError(), "Raise max.message.bytes of the topic"),
     ],
     ids=lambda value: type(value).__name__,
 )

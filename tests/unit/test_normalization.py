@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from schemas import normalization
 from schemas.normalization import MAX_CHARACTERS, normalize
 
 SPOKEN = st.text(alphabet="абвгдеёжзийклмнопрстуфхцчшщъыьэюяЭМХ aeopcxyhkmt0123456789.,!?…-—«»\n")
@@ -221,3 +222,17 @@ def test_a_long_text_is_cut_at_a_space() -> None:
 
 def test_a_word_longer_than_the_cap_is_cut() -> None:
     assert normalize("аб" * MAX_CHARACTERS) == "аб" * (MAX_CHARACTERS // 2)
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(
+    st.one_of(
+        ANY_TEXT,
+        st.lists(
+            st.sampled_from(["я", "да", "нет", "э", "эх", "мм", "ммм", "гм", "хм", "5", "мм8", "это", "субтитры"])
+        ).map(" ".join),
+    )
+)
+def test_the_short_cut_is_taken_only_where_no_step_would_change_the_text(text: str) -> None:
+    if normalization._is_settled(text):
+        assert normalization._round(text) == text

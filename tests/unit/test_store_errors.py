@@ -4,8 +4,8 @@ import psycopg
 import pytest
 import sqlalchemy.exc
 
+from worker.database import connect, database_problems
 from worker.errors import Away, ConfigurationError, RejectedData
-from worker.store import connect, database_problems
 
 
 def meaning(error: BaseException) -> BaseException:
@@ -19,6 +19,7 @@ def meaning(error: BaseException) -> BaseException:
     "state",
     [
         "08006",  # connection failure
+        "25P03",  # a worker that was frozen within its transaction
         "25006",  # read only: a primary that became a standby
         "40001",  # serialization failure
         "40P01",  # deadlock

@@ -1,0 +1,53 @@
+"""Sessions on a real Postgres: none holds its locks for ever."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from chunks import TOPIC, chunk_of, message
+from services import wait_for
+from sqlalchemy import Engine, text
+
+from worker.database import connect
+from worker.errors import Away
+from worker.records import Claim, Partition
+from worker.store import ResultStore
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = connect(postgres_url, "test")
+    yield engine
+    engine.dispose()
+
+
+def test_a_session_that_stood_still_in_a_transaction_is_ended_and_its_work_done_again(
+    postgres_url: str, engine: Engine
+) -> None:
+    impatient = connect(f"{postgres_url}&options=-c%20idle_in_transaction_session_timeout%3D100ms", "frozen")
+    store = ResultStore(impatient, "group", model_version="model-1", normalizer="normalizer-1")
+    store.claim([Claim(Partition(TOPIC, 0), 0, None)])
+    chunk = chunk_of([message(0, "да")])
+
+    def ask(statement: str) -> Any:
+        with engine.connect() as connection:
+            return connection.execute(text(statement)).scalar_one()
+
+    def ended() -> bool:
+        return bool(ask("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'frozen'"))
+
+    def next_offset() -> int:
+        return int(ask("SELECT next_offset FROM consumer_offsets"))
+
+    with pytest.raises(Away):
+        store.write(chunk, lambda _: wait_for(ended, what="the end of the session"))
+    assert next_offset() == 0
+
+    store.write(chunk, lambda _: None)
+    impatient.dispose()
+    assert next_offset() == 1
+
+
+def test_a_session_of_the_worker_lets_go_of_its_locks_after_a_minute(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar() == "1min"
