@@ -79,12 +79,11 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
         _stop_on_signals(stop)
     log.info("starting", **settings.printable())
     engine = connect(settings.required_database_url, "emotion-worker")
+    topics = (settings.kafka_topic, settings.kafka_dead_letter_topic)
     wait_for_services(
         stop,
         postgres=lambda: require_migrated(engine),
-        kafka=lambda: [
-            require_topic(settings, topic) for topic in (settings.kafka_topic, settings.kafka_dead_letter_topic)
-        ],
+        kafka=lambda: [require_topic(settings, topic) for topic in topics],
     )
     metrics = Metrics()
     health = Health(settings.stuck_after_s)
@@ -94,26 +93,16 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
     metrics.serve_model(classifier.version)
     if stop.is_set():
         return
-    dead_letters = DeadLetters(settings)
     most_in_a_row = settings.dead_letters_in_a_row or None
-    store = ResultStore(
-        engine,
-        settings.kafka_group_id,
-        model_version=classifier.version,
-        normalizer=NORMALIZER,
-        most_in_a_row=most_in_a_row,
-    )
+    versions = {"model_version": classifier.version, "normalizer": NORMALIZER}
+    store = ResultStore(engine, settings.kafka_group_id, **versions, most_in_a_row=most_in_a_row)
+    dead_letters = DeadLetters(settings)
     limit = DeadLetterLimit(settings.dead_letters_in_a_row, settings.dead_letters_share)
-    worker = Worker(
-        KafkaSource(settings),
-        Batcher(settings.max_records, settings.max_wait_ms / 1000),
-        Stages(Inference(classifier, metrics, most_in_a_row), Storage(store, dead_letters, limit, metrics)),
-        health,
-        metrics,
-    )
+    stages = Stages(Inference(classifier, metrics, most_in_a_row), Storage(store, dead_letters, limit, metrics))
+    batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000)
     _tune_interpreter()
     try:
-        worker.run(stop)
+        Worker(KafkaSource(settings), batcher, stages, health, metrics).run(stop)
     finally:
         dead_letters.close()
         engine.dispose()

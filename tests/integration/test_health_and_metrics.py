@@ -49,6 +49,10 @@ def test_the_metrics_count_records_rows_dead_letters_stages_and_lag(flow: Flow) 
     assert metrics["emotion_dead_letters_total", "InvalidTranscript", "decode"] == len(BAD)
     assert metrics["emotion_dead_letters_total", "RejectedData", "classify"] == 1
     assert metrics["emotion_model_info", "stub-1"] == 1
+    # The main thread logs a chunk a moment after the storage thread has counted it.
+    wait_for(
+        lambda: sum(line["records"] for line in worker.said("stored a chunk")) == 204, what="the last chunk's line"
+    )
     chunks = len(worker.said("stored a chunk"))
     assert metrics["emotion_stage_seconds_count", "inference"] == chunks
     assert metrics["emotion_stage_seconds_count", "storage"] > chunks  # Claims are stored, too.
