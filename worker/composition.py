@@ -76,7 +76,7 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
     """
     if stop is None:
         stop = threading.Event()
-        _stop_on_signals(stop)
+        stop_on_signals(stop)
     log.info("starting", **settings.printable())
     engine = connect(settings.required_database_url, "emotion-worker")
     topics = (settings.kafka_topic, settings.kafka_dead_letter_topic)
@@ -119,6 +119,7 @@ def _tune_interpreter() -> None:
     gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
+def stop_on_signals(stop: threading.Event) -> None:
+    """Set an event at SIGTERM or SIGINT; also where a shell that starts jobs in the background has SIGINT ignored."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -14,7 +14,7 @@ from rich.table import Table
 from sqlalchemy import Engine, text
 
 from schemas.emotions import EMOTIONS
-from worker.composition import run_worker
+from worker.composition import run_worker, stop_on_signals
 from worker.database import connect
 from worker.dead_letters import read_dead_letters
 from worker.embedded import embedded_kafka, embedded_postgres
@@ -151,9 +151,9 @@ def _show_summary(settings: Settings, engine: Engine, console: Console) -> None:
 
 
 def _wait_for_interrupt(broker: str, url: str, console: Console) -> None:
+    stop = threading.Event()
+    stop_on_signals(stop)
     plain = url.replace("+psycopg", "")
     console.print(f"\nStill up until Ctrl-C:\n  Kafka     {broker}\n  Postgres  {plain}\n  psql '{plain}'")
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        console.print("stopped")
+    stop.wait()
+    console.print("stopped")
