@@ -84,7 +84,7 @@ def headers_of(item: Rejected) -> list[tuple[str, bytes]]:
         "exception.class.name": type(item.error).__name__,
         "exception.message": str(item.error)[:_MESSAGE_CHARACTERS],
     }
-    own = [(name, value) for name, value in item.record.headers or () if not name.startswith(HEADER_PREFIX)]
+    own = [(name, value or b"") for name, value in item.record.headers or () if not name.startswith(HEADER_PREFIX)]
     return own + [(HEADER_PREFIX + name, value.encode("utf-8", "replace")) for name, value in said.items()]
 
 

@@ -114,14 +114,14 @@ class KafkaSource:
         """
         self._pause(everything=paused)
         fetched: dict[Any, list[Record]] = {}
+        lost: dict[Any, int] = {}
         with kafka_problems("poll"):
             try:
                 fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max(1, max_records))
             except NoOffsetForPartitionError:
                 pass  # A new group: its first assignment is in the notes, and `claims` finds where to begin.
             except OffsetOutOfRangeError as error:
-                for partition, offset in error.args[0].items():
-                    self._leave_gap(Partition(*partition), f"offset {offset} is not in the log")
+                lost = error.args[0]
         notes = list(self._notes.take())
         for note in notes:
             if note.kind == "assigned":
@@ -130,6 +130,11 @@ class KafkaSource:
             else:
                 self._waiting.difference_update(note.partitions)
                 self._rejoining_since = time.monotonic()
+        with kafka_problems("skip a gap"):
+            for partition, offset in lost.items():
+                # Before the claim it is Kafka's own offset, which may be stale and is not the truth.
+                if partition not in self._waiting:
+                    self._leave_gap(Partition(*partition), f"offset {offset} is not in the log")
         self._join_again_if_forgotten()
         return Polled({Partition(*partition): records for partition, records in fetched.items()}, notes)
 
