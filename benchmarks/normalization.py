@@ -1,24 +1,12 @@
 """Mean time to normalize a message: the examples as they are, as Whisper would write them, and with emoji."""
 
 import time
-from pathlib import Path
+
+from harness import example_texts
 
 from schemas.normalization import normalize
-from schemas.transcripts import InvalidTranscript, decode
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "transcripts.jsonl"
 ROUNDS = 50
-
-
-def texts() -> list[str]:
-    """Return the texts of the examples."""
-    found = []
-    for line in EXAMPLES.read_bytes().splitlines():
-        try:
-            found.append(decode(line, timestamp_ms=0).text)
-        except InvalidTranscript:
-            continue
-    return found
 
 
 def mean_us(messages: list[str]) -> float:
@@ -34,7 +22,7 @@ def mean_us(messages: list[str]) -> float:
 
 def main() -> None:
     """Print a line for each kind of text."""
-    plain = texts()
+    plain = example_texts()
     kinds = {
         "as recognized": plain,
         "with capitals and punctuation": [f"{text.capitalize()}, да. Ещё раз!" for text in plain],
