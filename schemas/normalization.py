@@ -15,10 +15,13 @@ import emoji
 
 from schemas.lexicon import CYRILLIC_TO_LATIN, DOUBLED, LATIN_TO_CYRILLIC, NOISES, PHANTOMS, PLACEHOLDERS
 
-NORMALIZER: Final = "ru-asr-1"
+NORMALIZER: Final = "ru-asr-2"
 
 MAX_CHARACTERS: Final = 2_000
 """What is kept of a text: about 500 tokens, several times what the model reads."""
+
+_MOST_READ: Final = 2 * MAX_CHARACTERS
+"""What is looked at: tags within tags within tags cost a round each, and who sends them must stop nobody."""
 
 _SKIN_TONES: Final = dict.fromkeys(range(0x1F3FB, 0x1F400))
 # The planes above U+FFFF as ranges: a class of a thousand single characters there is scanned one by one.
@@ -31,8 +34,9 @@ _PICTURES: Final = re.compile(rf"[{_PICTURE_CHARACTERS}][{_PICTURE_CHARACTERS}\s
 # Of these no text needs composing, and none is an emoji or invisible: the gate that nearly every text takes.
 _PLAIN: Final = re.compile(r"[\s!-~А-яЁё]*")
 
-# Lower-case Russian words and numbers, a space between two: what most recognizers of Russian write most of the time.
-_WORDS: Final = re.compile(r"[а-я0-9]+(?: [а-я0-9]+)*")
+# Lower-case Russian words and numbers, a space between two, with marks behind a word or none: what recognizers of
+# Russian write most of the time.
+_WORDS: Final = re.compile(r"[а-я0-9]+(?:-[а-я0-9]+)*[,.!?]*(?: [а-я0-9]+(?:-[а-я0-9]+)*[,.!?]*)*")
 
 # Control and format characters, surrogates, variation selectors and the frame of a keycap (so that the digit
 # remains); what str.split takes for a space stays.
@@ -82,6 +86,9 @@ def normalize(text: str) -> str:
     """
     if _is_settled(text):
         return text
+    text = text[:_MOST_READ]
+    if _PLAIN.fullmatch(text) and _is_settled(lower := _lower(text)):
+        return lower
     while (simpler := _round(text)) != text:
         text = simpler
     return text
@@ -91,18 +98,21 @@ def _is_settled(text: str) -> bool:
     """Return True where it is plain to see that no step would change the text; it saves most texts all steps."""
     if len(text) > MAX_CHARACTERS or not _WORDS.fullmatch(text):
         return False
-    holds_filler = "э" in text or "мм" in text or "гм" in text or "хм" in text  # Each filler holds one of these.
+    # Each filler holds one of these.
+    holds_filler = "э" in text or "мм" in text or "гм" in text or "хм" in text or "м-м" in text
     if holds_filler and _FILLER.search(text):
         return False
-    words = text.split(" ")
-    return not any(map(eq, words, islice(words, 1, None))) and not _PHANTOM.fullmatch(text)
+    return not _stutters(text) and not _PHANTOM.fullmatch(text)
+
+
+def _lower(text: str) -> str:
+    return " ".join(text.lower().replace("ё", "е").split())
 
 
 def _round(text: str) -> str:
     if not _PLAIN.fullmatch(text):
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", _PICTURES.sub(_in_words, text)))
-    text = " ".join(text.lower().replace("ё", "е").split())
-    text = _without_tags(text)
+    text = _without_tags(_lower(text))
     if _MIXED.search(text):
         text = _LETTERS.sub(_in_one_script, text)
     text = _capped(_without_repeats(_without_fillers(text)))
@@ -162,8 +172,7 @@ def _without_repeats(text: str) -> str:
     Words that are doubled for emphasis, or that lost a hyphen, keep two: "нет нет" is stronger than "нет", and
     "чуть чуть" is a word. Digits keep all: "8 8 0 0" is a number. A full stop between two words parts them.
     """
-    words = text.replace(",", "").replace(".", "").replace("…", "").split()
-    if not any(map(eq, words, islice(words, 1, None))):
+    if not _stutters(text):
         return text
     kept: list[str] = []
     for _, repeats in groupby(text.split(), key=_bare):
@@ -171,6 +180,11 @@ def _without_repeats(text: str) -> str:
         most = (2 if _bare(run[-1]) in DOUBLED else 1) if _bare(run[-1]).isalpha() else len(run)
         kept += run[-most:]
     return " ".join(kept)
+
+
+def _stutters(text: str) -> bool:
+    words = text.replace(",", "").replace(".", "").replace("…", "").split()
+    return any(map(eq, words, islice(words, 1, None)))
 
 
 def _bare(word: str) -> str:

@@ -228,11 +228,26 @@ def test_a_word_longer_than_the_cap_is_cut() -> None:
 @given(
     st.one_of(
         ANY_TEXT,
+        SPOKEN,
         st.lists(
-            st.sampled_from(["я", "да", "нет", "э", "эх", "мм", "ммм", "гм", "хм", "5", "мм8", "это", "субтитры"])
+            st.sampled_from(
+                ["я", "Я", "да", "да,", "да.", "нет!", "э", "эх", "мм", "ммм", "гм", "хм", "м-м", "5", "мм8", "что-то"]
+                + ["это", "ЭТО", "Ёлка", "субтитры", "сделал", "...", "-", "8,8"]
+            )
         ).map(" ".join),
     )
 )
 def test_the_short_cut_is_taken_only_where_no_step_would_change_the_text(text: str) -> None:
-    if normalization._is_settled(text):
-        assert normalization._round(text) == text
+    slow = text[: normalization._MOST_READ]
+    while (simpler := normalization._round(slow)) != slow:
+        slow = simpler
+
+    assert normalize(text) == slow
+
+
+def test_what_lies_beyond_twice_the_cap_is_not_looked_at() -> None:
+    """Each pair of brackets costs a round: without a limit, a message of 20,000 would stop the worker for seconds."""
+    beyond = "[смех" * 2 * MAX_CHARACTERS
+
+    assert normalize("слово " + beyond + "]" * len(beyond)) == normalize("слово " + beyond)
+    assert normalize(" " * 2 * MAX_CHARACTERS + "слово") == ""
