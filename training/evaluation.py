@@ -4,49 +4,53 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score
 
 from schemas.emotions import EMOTIONS
-from training.thresholds import best_thresholds, platt, probabilities
+from training.thresholds import Aim, Floats, Mask, choose_thresholds, columns, platt, probabilities
 
-Floats = NDArray[np.float32]
+BINS: Final = 10
+"""Of a reliability diagram and of the calibration error."""
 
-_BINS: Final = 10
+_RESAMPLES: Final = 1000
+_CONFIDENCE: Final = (2.5, 97.5)
 
 
-def measure(scores: Floats, targets: Floats, thresholds: Floats) -> dict[str, Any]:
-    """Measure decisions and scores.
+def measure(scores: Floats, targets: Floats, thresholds: Floats, annotated: Mask | None = None) -> dict[str, Any]:
+    """Measure decisions and scores, each emotion on the rows in which it was annotated.
 
     Args:
         scores: n x 7, calibrated probabilities.
         targets: n x 7, 0 or 1.
-        thresholds: 7.
+        thresholds: 7, or n x 7 where rows have thresholds of their own.
+        annotated: n x 7; False where the target says nothing.
 
     Returns:
-        weighted_f1, macro_f1 (over the emotions that occur), weighted_ap (average precision, weighted by how
-        often an emotion occurs), mean_ece, and under `emotions` f1, average_precision, ece,
-        threshold and support of each.
+        weighted_f1, macro_f1 (over the emotions that occur), macro_f1_emotions (over those but neutral), weighted_ap
+        (average precision, weighted by how often an emotion occurs), mean_ece (over the annotated emotions), and under
+        `emotions` f1, average_precision, ece, threshold and support of each.
     """
-    decisions = scores >= thresholds
-    support = targets.sum(0)
-    f1 = f1_score(targets, decisions, average=None, zero_division=0)
-    precision = np.array(
-        [average_precision_score(t, s) if t.any() else 0.0 for t, s in zip(targets.T, scores.T, strict=True)]
-    )
-    errors = np.array([calibration_error(s, t) for s, t in zip(scores.T, targets.T, strict=True)])
-    weights = support / max(support.sum(), 1)
+    limits = np.broadcast_to(thresholds, scores.shape)
+    f1 = f1_scores(*counts(scores, targets, limits, annotated))
+    support = np.array([target.sum() for _, target in columns(scores, targets, annotated)])
+    each = list(columns(scores, targets, annotated))
+    precision = np.array([average_precision_score(t, s) if t.any() else 0.0 for s, t in each])
+    errors = np.array([calibration_error(s, t) for s, t in each])
+    known = np.array([len(target) > 0 for _, target in each])
+    weights, occurs = support / max(support.sum(), 1), support > 0
     return {
         "rows": len(targets),
         "weighted_f1": float(f1 @ weights),
-        "macro_f1": float(f1[support > 0].mean()) if support.any() else 0.0,
+        "macro_f1": _mean(f1[occurs]),
+        "macro_f1_emotions": _mean(f1[:-1][occurs[:-1]]),
         "weighted_ap": float(precision @ weights),
-        "mean_ece": float(errors.mean()),
+        "mean_ece": _mean(errors[known]),
         "emotions": {
             emotion: {
                 "f1": float(f1[at]),
                 "average_precision": float(precision[at]),
                 "ece": float(errors[at]),
-                "threshold": float(thresholds[at]),
+                "threshold": float(limits[:, at].mean()),
                 "support": int(support[at]),
             }
             for at, emotion in enumerate(EMOTIONS)
@@ -54,38 +58,124 @@ def measure(scores: Floats, targets: Floats, thresholds: Floats) -> dict[str, An
     }
 
 
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def counts(
+    scores: Floats, targets: Floats, thresholds: Floats, annotated: Mask | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Return true positives, rows assigned and rows that have the emotion: each n x 7, 0 or 1."""
+    known = np.ones(targets.shape, np.bool_) if annotated is None else annotated
+    assigned, present = (scores >= thresholds) & known, (targets > 0) & known
+    return (assigned & present).astype(np.float32), assigned.astype(np.float32), present.astype(np.float32)
+
+
+def f1_scores(hits: Floats, assigned: Floats, present: Floats) -> NDArray[np.float64]:
+    """Return the F1 of each emotion, 7, from `counts`; 0 where it was neither assigned nor there."""
+    return np.asarray(2 * hits.sum(0) / np.maximum(assigned.sum(0) + present.sum(0), 1), np.float64)
+
+
 def calibration_error(scores: Floats, targets: Floats) -> float:
-    """Return the expected calibration error of one emotion, over ten bins of equal width.
+    """Return the expected calibration error of one emotion, over ten bins of equal width; 0 for no rows.
 
     Source: Naeini et al. (2015), https://ojs.aaai.org/index.php/AAAI/article/view/9602.
     """
-    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=scores - targets, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(scores))
+    gaps = np.bincount(bins_of(scores), weights=scores - targets, minlength=BINS)
+    return float(np.abs(gaps).sum() / max(len(scores), 1))
 
 
-def cross_fitted(logits: Floats, targets: Floats, half: NDArray[np.intp]) -> list[dict[str, Any]]:
+def bins_of(scores: Floats) -> NDArray[np.intp]:
+    """Return the bin of each score, 0 to 9."""
+    return np.minimum((scores * BINS).astype(np.intp), BINS - 1)
+
+
+def resampled(rows: int, seed: int = 0) -> Floats:
+    """Return how often each row stands in each bootstrap sample: 1,000 x rows.
+
+    Source: Efron (1979), https://doi.org/10.1214/aos/1176344552.
+    """
+    random = np.random.default_rng(seed)
+    return random.multinomial(rows, np.full(rows, 1 / rows), size=_RESAMPLES).astype(np.float32)
+
+
+def resampled_f1(
+    samples: Floats, hits: Floats, assigned: Floats, present: Floats
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return F1 of each emotion (samples x 7) and weighted F1 (samples) in bootstrap samples.
+
+    Args:
+        samples: of `resampled`.
+        hits: of `counts`, as the two that follow.
+        assigned: n x 7.
+        present: n x 7.
+    """
+    support = (samples @ present).astype(np.float64)
+    f1 = 2 * (samples @ hits) / np.maximum(samples @ assigned + support, 1)
+    return f1, (f1 * support).sum(1) / np.maximum(support.sum(1), 1)
+
+
+def interval(values: NDArray[np.float64]) -> list[float]:
+    """Return the 95 % percentile interval of bootstrap values."""
+    return [float(value) for value in np.percentile(values, _CONFIDENCE)]
+
+
+def held_out(
+    logits: Floats,
+    targets: Floats,
+    half: NDArray[np.intp],
+    annotated: Mask | None = None,
+    aim: Aim = "weighted_f1",
+) -> tuple[Floats, Floats]:
+    """Return scores and thresholds, each n x 7, of each row by what was tuned on the half it is not in.
+
+    Args:
+        logits: n x 7.
+        targets: n x 7, 0 or 1.
+        half: n, 0 or 1.
+        annotated: n x 7; False where the target says nothing.
+        aim: what thresholds are chosen for.
+    """
+    scores, thresholds = np.empty_like(logits), np.empty_like(logits)
+    for tuned in (0, 1):
+        there = half != tuned
+        tuned_scores, thresholds[there] = _tuned(logits, targets, half == tuned, annotated, aim)
+        scores[there] = tuned_scores[there]
+    return scores, thresholds
+
+
+def cross_fitted(
+    logits: Floats,
+    targets: Floats,
+    half: NDArray[np.intp],
+    annotated: Mask | None = None,
+    aim: Aim = "weighted_f1",
+) -> list[dict[str, Any]]:
     """Tune calibration and thresholds on one half and measure on the other, both ways.
 
     Args:
         logits: n x 7.
         targets: n x 7, 0 or 1.
         half: n, 0 or 1.
+        annotated: n x 7; False where the target says nothing.
+        aim: what thresholds are chosen for.
 
     Returns:
         For each half that was tuned on: tuned_on_half, tuned (measured there, too favourable), measured (on the other).
     """
     figures = []
     for tuned in (0, 1):
-        here, there = half == tuned, half != tuned
-        calibration = platt(logits[here], targets[here])
-        scores = probabilities(logits, calibration)
-        thresholds = best_thresholds(scores[here], targets[here])
-        figures.append(
-            {
-                "tuned_on_half": tuned,
-                "tuned": measure(scores[here], targets[here], thresholds),
-                "measured": measure(scores[there], targets[there], thresholds),
-            }
-        )
+        scores, thresholds = _tuned(logits, targets, half == tuned, annotated, aim)
+        measured: dict[str, Any] = {"tuned_on_half": tuned}
+        for name, rows in (("tuned", half == tuned), ("measured", half != tuned)):
+            known = None if annotated is None else annotated[rows]
+            measured[name] = measure(scores[rows], targets[rows], thresholds, known)
+        figures.append(measured)
     return figures
+
+
+def _tuned(logits: Floats, targets: Floats, rows: Mask, annotated: Mask | None, aim: Aim) -> tuple[Floats, Floats]:
+    """Return all rows' scores, and thresholds, both tuned on some rows."""
+    known = None if annotated is None else annotated[rows]
+    scores = probabilities(logits, platt(logits[rows], targets[rows], known))
+    return scores, choose_thresholds(scores[rows], targets[rows], aim, annotated=known)
