@@ -15,3 +15,11 @@ class UnusableModel(TrainingError):
 
 class UnusableOutput(TrainingError):
     """The bundle must not be written there."""
+
+
+class UnusableRecipe(TrainingError):
+    """A recipe, or an option in place of one, says what cannot be."""
+
+
+class OutOfMemory(TrainingError):
+    """The GPU has no memory for a step."""

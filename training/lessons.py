@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -10,11 +10,26 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from schemas.emotions import EMOTIONS
-from training.augmentation import forms
+from training.augmentation import Form, forms
 from training.examples import Examples
-from training.settings import FitSettings
+from training.settings import SERVED, FitSettings
 
 _BATCHES_SORTED_TOGETHER: Final = 50
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.intp]
+
+
+class Ids:
+    """Token ids of n texts, in one array: processes share it, and a batch is cut from it fast."""
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        self.lengths: Numbers = np.fromiter(map(len, rows), np.intp, len(rows))
+        self._ends = np.cumsum(self.lengths)
+        self._flat = np.concatenate([np.zeros(0, np.int32), *(np.asarray(row, np.int32) for row in rows)])
+
+    def __getitem__(self, at: int) -> NDArray[np.int32]:
+        return self._flat[self._ends[at] - self.lengths[at] : self._ends[at]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,31 +37,38 @@ class Lesson:
     """The n rows of one set, tokenized, against all columns of the output layer (seven a head).
 
     Attributes:
-        forms: for each form of the texts (as written, as spoken), n lists of token ids.
+        forms: the texts in each form, with the share of the passes that sees it.
         targets: n x columns.
         weights: n x columns; those of a row sum to the row's weight.
         passes: how often a run sees each row.
     """
 
-    forms: list[list[list[int]]]
-    targets: NDArray[np.float32]
-    weights: NDArray[np.float32]
+    forms: list[tuple[float, Ids]]
+    targets: Floats
+    weights: Floats
     passes: int
 
 
-def heads(sets: Sequence[Examples], served: Sequence[str]) -> list[str]:
+class Batch(NamedTuple):
+    """Rows of a `Curriculum`: token ids, targets and weights of each."""
+
+    ids: list[NDArray[np.int32]]
+    targets: Floats
+    weights: Floats
+
+
+def heads(sources: Sequence[str]) -> list[str]:
     """Name the output heads: the served one first, then one for each other source, since conventions differ."""
-    return ["served", *sorted({examples.source for examples in sets} - set(served))]
+    return ["served", *sorted(set(sources) - set(SERVED))]
 
 
-def lesson(  # noqa: PLR0913 - what makes a lesson.
+def lesson(
     examples: Examples,
     tokenizer: Any,
     names: Sequence[str],
     settings: FitSettings,
     *,
-    passes: int,
-    served_weight: float = 1.0,
+    passes: int | None = None,
 ) -> Lesson:
     """Tokenize a set and lay its labels out over the heads.
 
@@ -55,27 +77,34 @@ def lesson(  # noqa: PLR0913 - what makes a lesson.
         tokenizer: of the network.
         names: of the heads, the served one first.
         settings: of the run.
-        passes: how often to see each row.
-        served_weight: weight of the labels on the served head.
+        passes: how often to see each row, where not as the settings say.
     """
-    columns = len(EMOTIONS) * len(names)
-    targets = np.zeros((len(examples), columns), np.float32)
+    learning, seven = settings.learning, len(EMOTIONS)
+    targets = np.zeros((len(examples), seven * len(names)), np.float32)
     weights = np.zeros_like(targets)
     known = examples.annotated / np.maximum(examples.annotated.sum(1, keepdims=True), 1)
-    heads_taught = [(0, served_weight)] if served_weight else []
+    taught = [(0, learning.weight(examples.source))]
     if examples.source in names:
-        heads_taught.append((names.index(examples.source), 1.0))
-    for head, weight in heads_taught:
-        place = slice(head * len(EMOTIONS), (head + 1) * len(EMOTIONS))
+        taught.append((names.index(examples.source), 1.0))
+    for head, weight in taught:
+        place = slice(head * seven, (head + 1) * seven)
         targets[:, place] = examples.targets
-        weights[:, place] = known * weight
-    spellings = forms(examples.texts, examples.language)
-    weights[[not text.strip() for text in spellings[-1]]] = 0
-    ids = [tokenizer(texts, truncation=True, max_length=settings.max_tokens)["input_ids"] for texts in spellings]
-    return Lesson(forms=ids, targets=targets, weights=weights, passes=passes)
+        weights[:, place] = known * weight * examples.weight
+    spellings = forms(examples, settings)
+    weights[[not text.strip() for text in spellings[-1].texts]] = 0
+    return Lesson(
+        forms=[(form.share, _tokenize(form, tokenizer, learning.max_tokens)) for form in spellings],
+        targets=targets,
+        weights=weights,
+        passes=learning.passes(examples.source) if passes is None else passes,
+    )
 
 
-class Curriculum(Dataset[dict[str, Any]]):
+def _tokenize(form: Form, tokenizer: Any, max_tokens: int) -> Ids:
+    return Ids(tokenizer(form.texts, truncation=True, max_length=max_tokens)["input_ids"])
+
+
+class Curriculum(Dataset[Batch]):
     """All rows of a run in the order in which they are seen.
 
     Each lesson's passes are spread evenly over the epochs. Within an epoch, rows are shuffled, then sorted by length
@@ -84,36 +113,56 @@ class Curriculum(Dataset[dict[str, Any]]):
 
     Args:
         lessons: what to see.
-        settings: batch size, share of spoken forms, seed.
+        batch_size: rows a step.
+        seed: of the order.
+        hidden: share of the tokens to hide, and the id that hides them.
     """
 
-    def __init__(self, lessons: Sequence[Lesson], settings: FitSettings) -> None:
+    def __init__(
+        self, lessons: Sequence[Lesson], batch_size: int, seed: int, hidden: tuple[float, int] = (0.0, 0)
+    ) -> None:
         self._lessons = lessons
-        random = np.random.default_rng(settings.seed)
+        self._seed = seed
+        self._hidden = hidden
+        random = np.random.default_rng(seed)
         epochs = max(lesson.passes for lesson in lessons)
-        slices: list[list[NDArray[np.intp]]] = [[] for _ in range(epochs)]
+        slices: list[list[Numbers]] = [[] for _ in range(epochs)]
         for number, lesson in enumerate(lessons):
-            seen = _passes(number, lesson, settings.spoken, random)
+            seen = _passes(number, lesson, random)
             for epoch, part in zip(slices, np.array_split(seen, epochs), strict=True):
                 epoch.append(part)
         self._order = np.concatenate(
-            [self._by_length(random.permutation(np.concatenate(epoch)), settings, random) for epoch in slices]
+            [self._by_length(random.permutation(np.concatenate(epoch)), batch_size, random) for epoch in slices]
         )
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        number, row, form = self._order[at]
-        lesson = self._lessons[number]
-        return {"input_ids": lesson.forms[form][row], "labels": (lesson.targets[row], lesson.weights[row])}
+    def __getitem__(self, at: int) -> Batch:
+        return self.__getitems__([at])
 
-    def _by_length(
-        self, rows: NDArray[np.intp], settings: FitSettings, random: np.random.Generator
-    ) -> NDArray[np.intp]:
-        lengths = np.array([len(self._lessons[number].forms[form][row]) for number, row, form in rows])
-        size = settings.batch_size
-        batches: list[NDArray[np.intp]] = []
+    def __getitems__(self, places: list[int]) -> Batch:
+        """Return the rows at these places; torch asks for a batch at once."""
+        order = self._order[places]
+        rows = [(self._lessons[number], row, form) for number, row, form in order]
+        ids = [lesson.forms[form][1][row] for lesson, row, form in rows]
+        share, mark = self._hidden
+        if share:
+            random = np.random.default_rng((self._seed, places[0]))
+            ids = [_hide(row, random.random(len(row)) < share, mark) for row in ids]
+        return Batch(
+            ids,
+            np.array([lesson.targets[row] for lesson, row, _ in rows]),
+            np.array([lesson.weights[row] for lesson, row, _ in rows]),
+        )
+
+    def _by_length(self, rows: Numbers, size: int, random: np.random.Generator) -> Numbers:
+        lengths = np.zeros(len(rows), np.intp)
+        for number, lesson in enumerate(self._lessons):
+            for form, (_, ids) in enumerate(lesson.forms):
+                here = (rows[:, 0] == number) & (rows[:, 2] == form)
+                lengths[here] = ids.lengths[rows[here, 1]]
+        batches: list[Numbers] = []
         for start in range(0, len(rows), size * _BATCHES_SORTED_TOGETHER):
             chunk = start + np.argsort(lengths[start : start + size * _BATCHES_SORTED_TOGETHER], kind="stable")
             # Only whole batches move: a short one in between would shift the limits of all that follow.
@@ -123,29 +172,32 @@ class Curriculum(Dataset[dict[str, Any]]):
         return rows[np.concatenate(batches)]
 
 
-def _passes(number: int, lesson: Lesson, spoken: float, random: np.random.Generator) -> NDArray[np.intp]:
+def _passes(number: int, lesson: Lesson, random: np.random.Generator) -> Numbers:
     """Return (lesson, row, form) for each time a row is seen, pass after pass."""
     taught = np.flatnonzero(lesson.weights.any(axis=1))
-    rows = np.concatenate([random.permutation(taught) for _ in range(lesson.passes)])
-    drawn = (random.random(len(rows)) < spoken) if len(lesson.forms) > 1 else np.zeros(len(rows))
-    return np.stack([np.full(len(rows), number), rows, drawn.astype(np.intp)], axis=1).astype(np.intp)
+    rows = np.concatenate([np.zeros(0, np.intp), *(random.permutation(taught) for _ in range(lesson.passes))])
+    shares = np.array([share for share, _ in lesson.forms])
+    drawn = random.choice(len(shares), len(rows), p=shares / shares.sum())
+    return np.stack([np.full(len(rows), number), rows, drawn], axis=1).astype(np.intp)
 
 
-def collate(pad: int, batch: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+def _hide(ids: NDArray[np.int32], drawn: NDArray[np.bool_], mark: int) -> NDArray[np.int32]:
+    drawn[[0, -1]] = False  # The special tokens around a text stay.
+    return np.where(drawn, np.int32(mark), ids)
+
+
+def collate(pad: int, batch: Batch) -> dict[str, torch.Tensor]:
     """Pad a batch of a `Curriculum`.
 
     Returns:
         input_ids and attention_mask, each rows x longest; labels, rows x 2 x columns: targets, then weights.
     """
-    ids, mask = padded([row["input_ids"] for row in batch], pad)
-    return {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "labels": torch.from_numpy(np.array([row["labels"] for row in batch], np.float32)),
-    }
+    ids, mask = padded(batch.ids, pad)
+    labels = torch.from_numpy(np.stack([batch.targets, batch.weights], axis=1))
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def padded(ids: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(ids: Sequence[Any], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and attention mask, both of shape (len(ids), longest)."""
     lengths = np.array([len(row) for row in ids])
     mask = np.arange(lengths.max()) < lengths[:, None]

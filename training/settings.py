@@ -1,50 +1,152 @@
-"""What a run of fitting is told; the defaults are those with which the released model was made."""
+"""What a run of fitting is told; the defaults are those with which the released model was made.
 
-from dataclasses import dataclass
+Each field is what it is for a reason that docs/experiments.md gives with figures.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from cyclopts import Parameter
+from pydantic import BaseModel, ConfigDict, Field
 
 SERVED: Final = ("ru_go_emotions", "goemotions")
-"""Sets that teach the served output head: one annotation, in two languages."""
+"""Sets that teach the served output head with all their weight: one annotation, in two languages."""
 
-NATIVE: Final = ("cedr", "brighter")
-"""Sets of native Russian, which teach the served head too, at `FitSettings.native_weight`."""
+OTHER: Final = "other"
+"""Stands for every set that a table does not name."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Some = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Learning(_Part):
+    """How a network learns.
+
+    Attributes:
+        epochs: passes over each set; `other` stands for those that are not named.
+        served_weight: what a set's labels weigh on the served head, where a set's own head has 1; `other` too.
+        learning_rate: of the uppermost pretrained layer, at its highest.
+        batch_size: rows a step, over all GPUs.
+        max_tokens: longer texts are cut.
+        optimizer: any of transformers' names, such as adamw_torch or adafactor.
+        schedule: any of transformers' names, such as linear or cosine.
+        warm_up: share of the steps in which the rate rises.
+        weight_decay: of everything but biases and norms.
+        layer_decay: each layer learns at this fraction of the rate of the one above it.
+        head_rate: the new layers on top learn this many times faster than the uppermost pretrained one.
+        loss: binary cross-entropy, or one that makes little of what is easy: focal, asymmetric.
+        class_weights: balanced weighs a rare emotion's positives up.
+        dropout: before the output layer; None keeps the encoder's own.
+        word_dropout: share of the tokens that are hidden, drawn anew for each pass.
+        ema: decay a step of an exponential moving average of the weights, which is then what is kept; 0 for none.
+    """
+
+    epochs: Mapping[str, Count] = {"ru_go_emotions": 8, "goemotions": 2, "cedr": 6, "brighter": 8, OTHER: 3}
+    served_weight: Mapping[str, Share] = {"cedr": 0.5, "brighter": 0.5, "ru_izard_emotions": 0, "xed": 0, OTHER: 1}
+    learning_rate: Positive = 2e-4
+    batch_size: Some = 128
+    max_tokens: Annotated[int, Field(ge=8)] = 64
+    optimizer: str = "adamw_torch"
+    schedule: str = "linear"
+    warm_up: Share = 0.06
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    head_rate: Positive = 5.0
+    loss: Literal["bce", "focal", "asymmetric"] = "bce"
+    class_weights: Literal["none", "balanced"] = "none"
+    dropout: Share | None = None
+    word_dropout: Share = 0.1
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def passes(self, source: str) -> int:
+        """Return how often a set is seen."""
+        return self.epochs.get(source, self.epochs.get(OTHER, 1))
+
+    def weight(self, source: str) -> float:
+        """Return what a set's labels weigh on the served head."""
+        return self.served_weight.get(source, self.served_weight.get(OTHER, 1.0))
+
+
+class Teaching(_Part):
+    """How networks teach the one that is kept; see `training.distillation`.
+
+    Attributes:
+        folds: parts of the parallel text; a teacher for each, which did not see it. 0 fits on the labels alone.
+        seeds: teachers a fold.
+        epochs: passes of a teacher over all sets.
+        learning_rate: of a teacher.
+        models: other teachers, by hub name or folder, that read the originals or, where there are none, the texts.
+        temperature: of the teachers' scores; above 1 softens them.
+        unlabelled: text files, or folders of them, that a first student labels for the one that is kept.
+        unlabelled_epochs: passes over those lines.
+        unlabelled_weight: what they weigh.
+        side_by_side: teachers fitted at the same time; None asks the machine.
+    """
+
+    folds: Count = 4
+    seeds: Some = 2
+    epochs: Some = 4
+    learning_rate: Positive = 1e-4
+    models: tuple[str, ...] = ()
+    temperature: Positive = 1.0
+    unlabelled: tuple[str, ...] = ()
+    unlabelled_epochs: Some = 1
+    unlabelled_weight: Share = 0.5
+    side_by_side: Some | None = None
+
+
+class Augmentation(_Part):
+    """How Russian texts vary; each share is drawn anew for each pass over a row.
+
+    Attributes:
+        spoken: share of the rows seen in ASR form.
+        noisy: share of those with recognition errors.
+        word_error_rate: of the noisy ones.
+        synonyms: share of those in ASR form with words replaced by synonyms.
+        emoji: share of the written ones with an emoji that fits their emotion.
+        back_translated: share of those in ASR form that went to English and back.
+        synthetic: rows to make from templates, by emotion.
+    """
+
+    spoken: Share = 0.75
+    noisy: Share = 0.0
+    word_error_rate: Share = 0.15
+    synonyms: Share = 0.0
+    emoji: Share = 0.0
+    back_translated: Share = 0.0
+    synthetic: Mapping[str, Count] = {}
+
+
+class FitSettings(_Part):
     """How to fit.
 
     Attributes:
-        data: folders or hub names of the sets.
+        data: sets: folders, files or hub names.
         base: folder or hub name of the encoder.
         base_name: what to call the encoder in the manifest; None takes `base`.
         output: the bundle's folder, which must not exist yet.
-        epochs: passes over the translated rows of the served head.
-        side_epochs: passes over every other set.
-        folds: parts of the cross-lingual teaching; 0 fits on the labels alone.
-        teacher_epochs: passes of each teacher over its English rows.
-        learning_rate: of the uppermost layer; see `fine_tune.optimizer`.
-        batch_size: rows a step.
-        max_tokens: longer texts are cut.
-        spoken: share of the Russian rows seen in ASR form.
-        native_weight: weight of native labels on the served head, where their own heads have 1.
+        measured: the set whose validation rows choose thresholds and calibration.
+        aim: what thresholds are chosen for: the best F1 of each emotion, or a precision.
+        precision: the one that is wanted, where that is the aim.
+        report_to: services that transformers' Trainer reports to, such as tensorboard.
         seed: of weights, order and forms.
     """
 
-    data: Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
+    data: tuple[str, ...]
     base: str
     output: Path
     base_name: str | None = None
-    epochs: int = 8
-    side_epochs: int = 3
-    folds: int = 4
-    teacher_epochs: int = 4
-    learning_rate: Annotated[float, Parameter(alias="--lr")] = 2e-4
-    batch_size: int = 128
-    max_tokens: int = 64
-    spoken: float = 0.75
-    native_weight: float = 0.5
+    measured: str = "ru_go_emotions"
+    aim: Literal["f1", "precision"] = "f1"
+    precision: Share = 0.8
+    report_to: tuple[str, ...] = ()
     seed: int = 0
+    learning: Learning = Learning()
+    teaching: Teaching = Teaching()
+    augmentation: Augmentation = Augmentation()
