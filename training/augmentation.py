@@ -1,11 +1,27 @@
-"""What a recognizer would have written: translations and posts have punctuation, transcripts mostly do not."""
+"""The forms in which a text is seen: as written, as a recognizer writes it, and varied."""
 
 import re
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
+import numpy as np
+
+from schemas.emotions import EMOTIONS
 from schemas.normalization import normalize
+from training.augment.noise import add_noise
+from training.examples import Examples
+from training.settings import FitSettings
 
 _NO_WORD: Final = re.compile(r"[^\w\s]|_")
+_SYNONYMS_A_TEXT: Final = 0.2
+_LIKELY: Final = 0.5
+
+
+class Form(NamedTuple):
+    """Texts of a set in one form, and the share of the passes that sees them so."""
+
+    share: float
+    texts: list[str]
 
 
 def as_spoken(text: str) -> str:
@@ -16,11 +32,55 @@ def as_spoken(text: str) -> str:
     return " ".join(_NO_WORD.sub(" ", normalize(text)).split())
 
 
-def forms(texts: list[str], language: str) -> list[list[str]]:
+def forms(examples: Examples, settings: FitSettings) -> list[Form]:
     """Return the texts in each form that training draws from, least like a recognizer's first.
 
     Only Russian is spoken here; English originals stay as they were written, since that is how they teach best.
     """
-    if language != "ru":
-        return [texts]
-    return [[normalize(text) for text in texts], [as_spoken(text) for text in texts]]
+    if examples.language != "ru":
+        return [Form(1.0, examples.texts)]
+    wanted = settings.augmentation
+    written = [normalize(text) for text in examples.texts]
+    spoken = [as_spoken(text) for text in examples.texts]
+    varied = [form for form in _varied(examples, spoken, settings) if form.share]
+    left = 1 - sum(form.share for form in varied)
+    smiling = _smiling(examples, settings) if wanted.emoji else []
+    return [
+        Form((1 - wanted.spoken) * (1 - wanted.emoji), written),
+        *smiling,
+        *(Form(wanted.spoken * form.share, form.texts) for form in varied),
+        Form(wanted.spoken * max(0.0, left), spoken),
+    ]
+
+
+def _varied(examples: Examples, spoken: list[str], settings: FitSettings) -> Iterator[Form]:
+    """Yield variants of the ASR form, with the share of it that each takes."""
+    wanted, random = settings.augmentation, np.random.default_rng(settings.seed)
+    if wanted.synonyms:
+        from training.augment.synonyms import replace_synonyms  # noqa: PLC0415 - its packages are an extra.
+
+        yield Form(wanted.synonyms, [replace_synonyms(text, _SYNONYMS_A_TEXT, random) for text in spoken])
+    if wanted.back_translated and examples.back_translated is not None:
+        yield Form(wanted.back_translated, [as_spoken(text) for text in examples.back_translated])
+    if wanted.noisy:
+        yield Form(wanted.noisy, [add_noise(text, wanted.word_error_rate, random) for text in spoken])
+
+
+def _smiling(examples: Examples, settings: FitSettings) -> list[Form]:
+    """Return the written form with an emoji that fits a row's likely emotions."""
+    wanted, random = settings.augmentation, np.random.default_rng(settings.seed)
+    from training.augment.emoji import with_emoji
+
+    likely = [{EMOTIONS[at] for at in np.flatnonzero(row > _LIKELY)} for row in examples.targets]
+    texts = [with_emoji(text, emotions, random) for text, emotions in zip(examples.texts, likely, strict=True)]
+    return [Form((1 - wanted.spoken) * wanted.emoji, [normalize(text) for text in texts])]
+
+
+def synthetic(settings: FitSettings) -> list[Examples]:
+    """Return the rows made from templates that the settings ask for."""
+    wanted = {emotion: count for emotion, count in settings.augmentation.synthetic.items() if count}
+    if not wanted:
+        return []
+    from training.augment.templates import synthesize
+
+    return [synthesize(emotion, count, settings.seed) for emotion, count in wanted.items()]

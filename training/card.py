@@ -11,6 +11,9 @@ _LICENCES = {
     "goemotions": "GoEmotions, English, `go_emotions`, Apache-2.0",
     "ru_izard_emotions": "machine-translated, `Djacon/ru-izard-emotions`, MIT",
     "cedr": "CEDR, native Russian, `sagteam/cedr_v1`, Apache-2.0",
+    "xed": "XED, film subtitles, labels projected from English, `Helsinki-NLP/xed_en_fi`, CC BY 4.0",
+    "synthetic": "made from templates of our own, `training/augment`, Apache-2.0",
+    "dialogues": "lines of dialogues and jokes, CC0, labelled by a student",
     "brighter": "BRIGHTER, native Russian, `brighter-dataset/BRIGHTER-emotion-categories`, CC BY 4.0",
 }
 
@@ -103,8 +106,8 @@ def card(name: str, manifest: Manifest, vocabulary: int) -> str:
         base_licence=", MIT" if base == "intfloat/multilingual-e5-small" else "",
         vocabulary=vocabulary,
         emotions=", ".join(EMOTIONS),
-        taught=_taught(metrics["settings"]["folds"]),
-        sets="\n".join(f"| {source} | {rows:,} | {_LICENCES[source]} |" for source, rows in metrics["rows"].items()),
+        taught=_taught(metrics["settings"]["teaching"]["folds"]),
+        sets="\n".join(f"| {source} | {rows:,} | {_LICENCES.get(source, 'as given by the user')} |" for source, rows in metrics["rows"].items()),
     )
     return head + _FIGURES.format(
         rows=served["rows"],

@@ -2,15 +2,19 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import numpy as np
 
 from training.errors import UnusableData
 from training.examples import Examples
 from training.sources import SOURCES, Rows, Source, Split, convert
+from training.tables import SUFFIXES, read_table
+
+_PARTS: Final = 10
 
 ROWS_TO_DROP: Final = "rows_to_drop.json"
 """Beside the folders of the sets: for each file the 0-based rows that near-duplicate evaluation rows."""
@@ -20,7 +24,7 @@ def load(data: Iterable[str], split: Split) -> list[Examples]:
     """Read a split of each set.
 
     Args:
-        data: folders of a set, folders that hold such folders, or names of the sets on the hub.
+        data: folders of a set, folders that hold such folders, names of the sets on the hub, or tables of one's own.
         split: train or validation; folders that lack it are passed over.
 
     Raises:
@@ -29,8 +33,17 @@ def load(data: Iterable[str], split: Split) -> list[Examples]:
     return [examples for name in data for examples in _load(name, split)]
 
 
+def held_out(examples: Examples, split: Split) -> Examples:
+    """Return the rows of a split, where one file gives both: a tenth validates, by the hash of its text."""
+    tenth = np.array([crc32(text.encode()) % _PARTS == 0 for text in examples.texts], np.bool_)
+    return examples.take(np.flatnonzero(tenth if split == "validation" else ~tenth))
+
+
 def _load(name: str, split: Split) -> list[Examples]:
     folder = Path(name)
+    if folder.suffix in SUFFIXES:
+        table = read_table(folder, split)
+        return [] if table is None else [table]
     if not folder.is_dir():
         return _from_hub(name, split)
     candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
@@ -60,25 +73,31 @@ def _from_hub(name: str, split: Split) -> list[Examples]:
         table = datasets.load_dataset(*source.hub, split=source.hub_splits.get(split, split))
     except (OSError, ValueError, RuntimeError) as error:
         raise UnusableData(f"{name} cannot be had from the hub ({error}). Download it and name its folder") from error
-    return [convert(source, list(table), name)]
+    examples = convert(source, list(table), name)
+    return [held_out(examples, split) if _is_parted(source.hub_splits) else examples]
 
 
 def _from_folder(folder: Path, source: Source, split: Split) -> Examples:
     file = folder / source.files[split]
     examples = convert(source, _rows(file, source), str(file))
-    if split != "train":
+    if split != "train" and not _is_parted(source.files):
         return examples
     drop, ids = _to_drop(folder.parent, f"{folder.name}/{file.name}")
     keep = [at not in drop and identity not in ids for at, identity in enumerate(examples.ids)]
-    return examples.take(np.flatnonzero(keep))
+    kept = examples.take(np.flatnonzero(keep))
+    return held_out(kept, split) if _is_parted(source.files) else kept
+
+
+def _is_parted(places: Mapping[Split, str]) -> bool:
+    return places.get("validation") == places.get("train", "train")
 
 
 def _rows(file: Path, source: Source) -> Rows:
     with file.open(encoding="utf-8", newline="") as lines:
         if file.suffix == ".csv":
             return list(csv.DictReader(lines))
-        # GoEmotions' own files have no header.
-        names = source.columns if source.name == "goemotions" else None
+        # GoEmotions' own files have no header, nor has XED's.
+        names = source.columns if source.name in {"goemotions", "xed"} else None
         return list(csv.DictReader(lines, names, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -22,6 +22,8 @@ class Examples:
         annotated: n x 7; False where the annotator could not have given the emotion.
         english: n originals, where the texts are translations.
         fine: n x 28, where the set has GoEmotions' fine labels.
+        back_translated: n, where the texts went to another language and back.
+        weight: of each row.
     """
 
     source: str
@@ -32,21 +34,23 @@ class Examples:
     annotated: NDArray[np.bool_]
     english: list[str] | None = None
     fine: NDArray[np.float32] | None = None
+    back_translated: list[str] | None = None
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, rows: NDArray[np.intp]) -> "Examples":
         """Return these rows, in this order."""
-        return Examples(
-            source=self.source,
-            language=self.language,
+        return replace(
+            self,
             ids=[self.ids[at] for at in rows],
             texts=[self.texts[at] for at in rows],
             targets=self.targets[rows],
             annotated=self.annotated[rows],
             english=None if self.english is None else [self.english[at] for at in rows],
             fine=None if self.fine is None else self.fine[rows],
+            back_translated=None if self.back_translated is None else [self.back_translated[at] for at in rows],
         )
 
     def parts(self, count: int) -> NDArray[np.intp]:

@@ -1,108 +1,128 @@
-"""An encoder learns to classify: plain `AutoModelForSequenceClassification`, fitted with transformers' Trainer.
+"""A network learns a curriculum, by transformers' Trainer: on one GPU, on several by torchrun, or on a CPU."""
 
-While it learns, the output layer has seven columns for each source of labels, since annotators of different sets mean
-different things by the same word. `keep_served` leaves the first seven: an ordinary classifier of seven emotions.
-"""
-
-import re
+import os
+import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    Trainer,
-    TrainingArguments,
-    get_linear_schedule_with_warmup,
-    set_seed,
-)
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
-from schemas.bundle import Calibration
-from schemas.emotions import EMOTIONS
-from training.errors import UnusableModel
-from training.lessons import Curriculum, collate, padded
+from training.errors import OutOfMemory
+from training.lessons import Curriculum, Lesson, collate
+from training.losses import loss_function
+from training.optimization import Average, optimizer_and_schedule
 from training.settings import FitSettings
 
-LAYER_DECAY: Final = 0.9
-"""Each layer learns at this fraction of the rate of the one above it."""
-
-HEAD_RATE: Final = 5.0
-"""The new layers on top learn this many times faster than the uppermost pretrained one."""
-
-WARM_UP: Final = 0.06
-"""Share of the steps in which the rate rises; then it falls linearly to 0."""
-
-_LAYER: Final = re.compile(r"\.(?:layer|layers|h|block)\.(\d+)\.")
-_SCORED_TOGETHER: Final = 256
+_CHECKPOINTS: Final = 5
+"""How many a run leaves, evenly spread; only the last is kept."""
 
 
-def open_base(base: str, columns: int, seed: int) -> tuple[Any, Any]:
-    """Open an encoder with a new output layer.
+def curriculum(lessons: Sequence[Lesson], tokenizer: Any, settings: FitSettings, seed: int) -> Curriculum:
+    """Return the order in which a network sees the lessons."""
+    learning = settings.learning
+    mark = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
+    hidden = (learning.word_dropout if mark is not None else 0.0, mark or 0)
+    return Curriculum(lessons, learning.batch_size, seed, hidden)
+
+
+def fit(
+    model: Any,
+    tokenizer: Any,
+    lessons: Sequence[Lesson],
+    settings: FitSettings,
+    seed: int,
+    *,
+    folder: Path | None = None,
+    quiet: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> list[dict[str, float]]:
+    """Fit the model in place: on a GPU in bfloat16 with float32 master weights, else in float32.
 
     Args:
-        base: folder or hub name.
-        columns: outputs of the new layer.
-        seed: of its weights.
+        model: of `open_base`.
+        tokenizer: of the model.
+        lessons: what it is to learn.
+        settings: of the run.
+        seed: of order and dropout.
+        folder: where checkpoints are left, and where a run that was cut off goes on from; None leaves none.
+        quiet: show no bar.
+        callbacks: of the Trainer, beside our own.
 
     Returns:
-        The model in float32, and its tokenizer.
+        What the Trainer logged: step, loss and rate, now and then.
 
     Raises:
-        UnusableModel: it cannot be opened.
+        OutOfMemory: the GPU has no memory for a step.
+        UnusableRecipe: there is no optimizer or schedule of that name.
     """
-    set_seed(seed)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            base, num_labels=columns, problem_type="multi_label_classification", dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise UnusableModel(
-            f"{base} cannot be opened as an encoder ({str(error).splitlines()[0]}). Name a Hugging Face folder or hub "
-            "repository with weights and tokenizer"
-        ) from error
-    return model, tokenizer
-
-
-def fit(model: Any, tokenizer: Any, curriculum: Curriculum, settings: FitSettings) -> None:
-    """Fit the model in place: on a GPU in bfloat16 with float32 master weights, else in float32."""
-    cuda = torch.cuda.is_available()
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            per_device_train_batch_size=settings.batch_size,
-            num_train_epochs=1,
-            bf16=cuda,
-            use_cpu=not cuda,
-            seed=settings.seed,
-            dataloader_num_workers=4 if cuda else 0,
-            remove_unused_columns=False,
-            save_strategy="no",
-            logging_steps=100,
-            disable_tqdm=True,
-            report_to="none",
-        )
-        steps = -(-len(curriculum) // settings.batch_size)
-        adam = optimizer(model, settings.learning_rate)
-        schedule = get_linear_schedule_with_warmup(adam, round(steps * WARM_UP), steps)  # type: ignore[no-untyped-call]
+    learning, lined_up = settings.learning, curriculum(lessons, tokenizer, settings, seed)
+    with ExitStack() as stack:
+        where = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        steps = -(-len(lined_up) // learning.batch_size)
+        arguments = _arguments(where, settings, seed, steps, keeps=folder is not None, quiet=quiet)
+        own: list[TrainerCallback] = [Average(model, learning.ema)] if learning.ema else []
         trainer = _InOrder(
             model=model,
             args=arguments,
-            train_dataset=curriculum,
-            data_collator=partial(collate, tokenizer.pad_token_id or 0),
-            compute_loss_func=loss,
-            optimizers=(adam, schedule),
+            train_dataset=lined_up,
+            data_collator=partial(collate, tokenizer.pad_token_id or 0),  # type: ignore[arg-type]  # It takes our batch.
+            compute_loss_func=loss_function(learning.loss, _positives(lessons, learning.class_weights)),
+            optimizers=optimizer_and_schedule(model, learning, steps, arguments),
+            callbacks=[*own, *callbacks],
         )
-        trainer.train()
+        try:
+            trainer.train(resume_from_checkpoint=get_last_checkpoint(str(where)) if where.is_dir() else None)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"the GPU has no memory for {learning.batch_size} rows a step. Free it, or set learning.batch_size or "
+                "learning.max_tokens lower"
+            ) from error
         # Accelerate wraps forward in autocast, in place; scores are to be those of plain float32.
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _arguments(
+    folder: Path, settings: FitSettings, seed: int, steps: int, *, keeps: bool, quiet: bool
+) -> TrainingArguments:
+    cuda = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=1,
+        bf16=cuda,
+        use_cpu=not cuda,
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ and not cuda else None,
+        seed=seed,
+        dataloader_num_workers=2 if cuda else 0,
+        remove_unused_columns=False,
+        save_strategy="steps" if keeps else "no",
+        save_steps=max(1, -(-steps // _CHECKPOINTS)),
+        save_total_limit=1,
+        logging_steps=max(1, min(100, steps // 20)),
+        disable_tqdm=quiet or not sys.stderr.isatty(),
+        report_to=list(settings.report_to) or "none",
+    )
+    # Of several GPUs one is used; all are by torchrun, since threads for each would be slower than one alone.
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # noqa: SLF001 - the Trainer has no other way to say it.
+    arguments.per_device_train_batch_size = max(1, settings.learning.batch_size // arguments.world_size)
+    return arguments
+
+
+def _positives(lessons: Sequence[Lesson], how: str) -> torch.Tensor | None:
+    """Weigh each column's positives by the root of negatives over positives, at most 10, where that is wanted."""
+    if how == "none":
+        return None
+    weight = sum((lesson.weights > 0).sum(0) for lesson in lessons)
+    positive = sum(((lesson.weights > 0) * lesson.targets).sum(0) for lesson in lessons)
+    return torch.from_numpy(np.sqrt(np.clip((weight - positive) / np.maximum(positive, 1), 1, 100)).astype(np.float32))
 
 
 class _InOrder(Trainer):
@@ -111,91 +131,3 @@ class _InOrder(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = train_dataset or self.train_dataset
         return SequentialSampler(dataset)
-
-
-def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:  # noqa: ARG001 - Trainer's.
-    """Return the weighted binary cross-entropy, mean over the rows.
-
-    Args:
-        outputs: of the model; logits, rows x columns.
-        labels: rows x 2 x columns: targets, then weights.
-        num_items_in_batch: given by the Trainer; means nothing here.
-    """
-    targets, weights = labels.unbind(1)
-    losses = binary_cross_entropy_with_logits(outputs.logits.float(), targets, reduction="none")
-    return (losses * weights).sum() / len(labels)
-
-
-def optimizer(model: Any, learning_rate: float) -> torch.optim.AdamW:
-    """Return AdamW with a rate that falls from the top layer down, and no decay of biases and norms.
-
-    Source of the layer-wise decay: Howard and Ruder (2018), https://aclanthology.org/P18-1031.
-    """
-    depths = {name: _depth(name, model) for name, _ in model.named_parameters()}
-    top = max((depth for depth in depths.values() if depth is not None), default=0)
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        depth = depths[name]
-        rate = learning_rate * (HEAD_RATE if depth is None else LAYER_DECAY ** (top - depth))
-        decay = 0.01 if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()],
-        betas=(0.9, 0.98),
-        eps=1e-6,
-        fused=torch.cuda.is_available(),
-    )
-
-
-def _depth(name: str, model: Any) -> int | None:
-    """Return a parameter's layer, 0 for the embeddings, None for what is new on top."""
-    if not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name:
-        return None
-    layer = _LAYER.search(name)
-    return int(layer[1]) + 1 if layer else 0
-
-
-def output_layer(model: Any) -> torch.nn.Linear:
-    """Return the layer that gives the logits."""
-    layers = [
-        module
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
-    ]
-    return layers[-1]
-
-
-@torch.no_grad()
-def keep_served(model: Any) -> None:
-    """Cut the output layer, in place, to the served head's seven columns, and name them."""
-    layer, seven = output_layer(model), len(EMOTIONS)
-    layer.weight = torch.nn.Parameter(layer.weight[:seven].clone())
-    layer.bias = torch.nn.Parameter(layer.bias[:seven].clone())
-    layer.out_features = model.num_labels = seven
-    model.config.id2label = dict(enumerate(EMOTIONS))
-    model.config.label2id = {emotion: at for at, emotion in enumerate(EMOTIONS)}
-
-
-@torch.no_grad()
-def fold_calibration(model: Any, calibration: list[Calibration]) -> None:
-    """Move the calibration into the output layer, in place: from then on any tool's sigmoid is calibrated."""
-    layer = output_layer(model)
-    scale = torch.tensor([item.scale for item in calibration], device=layer.weight.device)
-    layer.weight.mul_(scale[:, None])
-    layer.bias.mul_(scale).add_(torch.tensor([item.bias for item in calibration], device=layer.weight.device))
-
-
-@torch.inference_mode()
-def score(model: Any, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> NDArray[np.float32]:
-    """Return the logits of the first seven columns, shape (len(texts), 7)."""
-    ids = tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
-    order = np.argsort([len(row) for row in ids], kind="stable")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.eval().to(device)
-    logits = np.empty((len(ids), len(EMOTIONS)), np.float32)
-    for start in range(0, len(ids), _SCORED_TOGETHER):
-        batch = order[start : start + _SCORED_TOGETHER]
-        tokens, mask = padded([ids[at] for at in batch], tokenizer.pad_token_id or 0)
-        output = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
-        logits[batch] = output[:, : len(EMOTIONS)].float().cpu().numpy()
-    return logits

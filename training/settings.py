@@ -5,9 +5,9 @@ Each field is what it is for a reason that docs/experiments.md gives with figure
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 SERVED: Final = ("ru_go_emotions", "goemotions")
 """Sets that teach the served output head with all their weight: one annotation, in two languages."""
@@ -21,6 +21,10 @@ Some = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+_EPOCHS: Final = {"ru_go_emotions": 8, "goemotions": 2, "cedr": 6, "brighter": 8, OTHER: 3}
+_SERVED_WEIGHT: Final = {"cedr": 0.5, "brighter": 0.5, "ru_izard_emotions": 0.0, "xed": 0.0, OTHER: 1.0}
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,8 +33,8 @@ class Learning(_Part):
     """How a network learns.
 
     Attributes:
-        epochs: passes over each set; `other` stands for those that are not named.
-        served_weight: what a set's labels weigh on the served head, where a set's own head has 1; `other` too.
+        epochs: passes over each set; `other` stands for those that are not named. What is given comes on top.
+        served_weight: what a set's labels weigh on the served head, where its own head has 1; the same holds.
         learning_rate: of the uppermost pretrained layer, at its highest.
         batch_size: rows a step, over all GPUs.
         max_tokens: longer texts are cut.
@@ -47,8 +51,8 @@ class Learning(_Part):
         ema: decay a step of an exponential moving average of the weights, which is then what is kept; 0 for none.
     """
 
-    epochs: Mapping[str, Count] = {"ru_go_emotions": 8, "goemotions": 2, "cedr": 6, "brighter": 8, OTHER: 3}
-    served_weight: Mapping[str, Share] = {"cedr": 0.5, "brighter": 0.5, "ru_izard_emotions": 0, "xed": 0, OTHER: 1}
+    epochs: Mapping[str, Count] = _EPOCHS
+    served_weight: Mapping[str, Share] = _SERVED_WEIGHT
     learning_rate: Positive = 2e-4
     batch_size: Some = 128
     max_tokens: Annotated[int, Field(ge=8)] = 64
@@ -64,13 +68,19 @@ class Learning(_Part):
     word_dropout: Share = 0.1
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
+    @field_validator("epochs", "served_weight", mode="before")
+    @classmethod
+    def _on_top_of_defaults(cls, given: Any, field: ValidationInfo) -> Any:
+        default = {"epochs": _EPOCHS, "served_weight": _SERVED_WEIGHT}[str(field.field_name)]
+        return {**default, **given} if isinstance(given, Mapping) else given
+
     def passes(self, source: str) -> int:
         """Return how often a set is seen."""
-        return self.epochs.get(source, self.epochs.get(OTHER, 1))
+        return self.epochs.get(source, self.epochs[OTHER])
 
     def weight(self, source: str) -> float:
         """Return what a set's labels weigh on the served head."""
-        return self.served_weight.get(source, self.served_weight.get(OTHER, 1.0))
+        return self.served_weight.get(source, self.served_weight[OTHER])
 
 
 class Teaching(_Part):

@@ -1,0 +1,59 @@
+"""What a run has finished so far, in a folder beside its bundle: a run that was killed goes on from there."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+log = structlog.get_logger(__name__)
+
+Floats = NDArray[np.float32]
+
+
+class Checkpoints:
+    """The folder of one run.
+
+    Args:
+        output: the bundle's folder, beside which this one lies.
+        fingerprint: of data and settings: what another run left behind is thrown away.
+    """
+
+    def __init__(self, output: Path, fingerprint: str) -> None:
+        self._folder = output.with_name(f".{output.name}.checkpoints")
+        mark = self._folder / "fingerprint"
+        if mark.is_file() and mark.read_text(encoding="utf-8") == fingerprint:
+            log.info("an earlier run was cut off: going on from its checkpoints", folder=str(self._folder))
+            return
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        mark.write_text(fingerprint, encoding="utf-8")
+
+    def folder(self, name: str) -> Path:
+        """Return where a network that learns leaves its own checkpoints."""
+        return self._folder / name
+
+    def file(self, name: str) -> Path:
+        """Return where an array lies once it is there."""
+        return self._folder / f"{name}.npy"
+
+    def array(self, name: str, compute: Callable[[], Floats]) -> Floats:
+        """Return an array, computed in this run or in one that was cut off."""
+        file = self.file(name)
+        if not file.is_file():
+            save(file, compute())
+        loaded: Floats = np.load(file)
+        return loaded
+
+    def discard(self) -> None:
+        """Remove the folder: the bundle stands."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def save(file: Path, array: Floats) -> None:
+    """Write an array so that it appears whole or not at all."""
+    unfinished = file.with_suffix(".unfinished.npy")
+    np.save(unfinished, array)
+    unfinished.rename(file)

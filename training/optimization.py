@@ -1,0 +1,104 @@
+"""How the weights move: rates by layer, optimizer and schedule by name, averaged weights."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import Trainer, TrainerCallback, TrainingArguments, get_scheduler
+from transformers.training_args import OptimizerNames
+
+from training.errors import UnusableRecipe
+from training.settings import Learning
+
+_LAYER: Final = re.compile(r"\.(?:layer|layers|h|block)\.(\d+)\.")
+_ADAM: Final = {"betas": (0.9, 0.98), "eps": 1e-6}
+_AVERAGE: Final = "average.pt"
+
+
+def rates(model: Any, learning: Learning) -> list[dict[str, Any]]:
+    """Return the optimizer's groups: a rate that falls from the top layer down, and no decay of biases and norms.
+
+    Source of the layer-wise decay: Howard and Ruder (2018), https://aclanthology.org/P18-1031.
+    """
+    depths = {name: _depth(name, model) for name, _ in model.named_parameters()}
+    top = max((depth for depth in depths.values() if depth is not None), default=0)
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        depth = depths[name]
+        share = learning.head_rate if depth is None else learning.layer_decay ** (top - depth)
+        decay = learning.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((learning.learning_rate * share, decay), []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+
+
+def _depth(name: str, model: Any) -> int | None:
+    """Return a parameter's layer, 0 for the embeddings, None for what is new on top."""
+    if not name.startswith(f"{model.base_model_prefix}.") or ".pooler." in name:
+        return None
+    layer = _LAYER.search(name)
+    return int(layer[1]) + 1 if layer else 0
+
+
+def optimizer_and_schedule(model: Any, learning: Learning, steps: int, arguments: TrainingArguments) -> tuple[Any, Any]:
+    """Make both.
+
+    Args:
+        model: whose weights move.
+        learning: of the run.
+        steps: of the run.
+        arguments: of the Trainer, which knows the optimizers by name.
+
+    Raises:
+        UnusableRecipe: there is no optimizer or schedule of that name, or its package is missing.
+    """
+    try:
+        arguments.optim = OptimizerNames(learning.optimizer)
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        if learning.optimizer.startswith("adamw_torch"):
+            options |= _ADAM | {"fused": torch.cuda.is_available()}
+        options.pop("lr", None)
+        adam = kind(rates(model, learning), lr=learning.learning_rate, **options)
+        schedule = get_scheduler(learning.schedule, adam, round(steps * learning.warm_up), steps)
+    except (ValueError, ImportError) as error:
+        raise UnusableRecipe(
+            f"learning.optimizer={learning.optimizer}, learning.schedule={learning.schedule}: "
+            f"{str(error).splitlines()[0]}. Take names that transformers' TrainingArguments know"
+        ) from error
+    return adam, schedule
+
+
+class Average(TrainerCallback):
+    """Keeps an exponential moving average of the weights, which takes their place in the end.
+
+    Source: Polyak and Juditsky (1992), https://doi.org/10.1137/0330046.
+
+    Args:
+        model: whose weights are averaged.
+        decay: of the average, a step.
+    """
+
+    def __init__(self, model: Any, decay: float) -> None:
+        self._model = model
+        self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Go on from the average of the checkpoint that the run goes on from."""
+        file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _AVERAGE
+        self._average.to(args.device)
+        if file.is_file():
+            self._average.load_state_dict(torch.load(file, map_location=args.device, weights_only=True))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take the step's weights in."""
+        self._average.update_parameters(self._model)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Keep the average beside the checkpoint."""
+        file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _AVERAGE
+        torch.save(self._average.state_dict(), file)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Put the average in the model's place."""
+        self._model.load_state_dict(self._average.module.state_dict())

@@ -1,0 +1,97 @@
+"""Teachers fitted side by side: small networks leave most of a GPU idle, and there may be several."""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any, Final
+
+import structlog
+import torch
+from accelerate import PartialState
+from tqdm import tqdm
+
+from training.checkpoints import Checkpoints, Floats, save
+from training.distillation import learn_and_score, teachers
+from training.examples import Examples
+from training.settings import FitSettings
+
+log = structlog.get_logger(__name__)
+
+_ON_A_GPU: Final = 4
+_CORES_EACH: Final = 3
+
+_shared: Any = None
+
+
+def fit_teachers(
+    sets: Sequence[Examples], english: Examples, settings: FitSettings, checkpoints: Checkpoints, state: PartialState
+) -> dict[tuple[int, int], Floats]:
+    """Fit the teachers that are not fitted yet, and return the scores of all.
+
+    By torchrun, each process takes its share of them.
+
+    Args:
+        sets: what they learn from.
+        english: what they score.
+        settings: of the run.
+        checkpoints: where their scores lie.
+        state: which of torchrun's processes this is.
+
+    Returns:
+        For each teacher the probabilities of its fold.
+    """
+    files = {teacher: checkpoints.file("teacher-{}-{}".format(*teacher)) for teacher in teachers(settings)}
+    mine = [teacher for teacher in files if not files[teacher].is_file()][state.process_index :: state.num_processes]
+    at_once = settings.teaching.side_by_side or _at_once(state.num_processes)
+    bar = tqdm(total=len(mine), desc="teachers", disable=None if state.is_main_process else True, file=sys.stderr)
+    with bar:
+        if min(at_once, len(mine)) <= 1:
+            for teacher in mine:
+                save(files[teacher], learn_and_score(sets, english, settings, teacher))
+                bar.update()
+        else:
+            for teacher, scores in _in_processes(mine, at_once, (sets, english, settings)):
+                save(files[teacher], scores)
+                bar.update()
+                log.info("a teacher is done", seed=teacher[0], fold=teacher[1])
+    state.wait_for_everyone()
+    return {teacher: checkpoints.array(file.stem, _missing) for teacher, file in files.items()}
+
+
+def _missing() -> Floats:
+    raise RuntimeError("a teacher left no scores")
+
+
+def _at_once(processes: int) -> int:
+    gpus = 1 if processes > 1 else torch.cuda.device_count()
+    return max(1, min(_ON_A_GPU * gpus, (os.cpu_count() or 1) // _CORES_EACH)) if torch.cuda.is_available() else 1
+
+
+def _in_processes(jobs: Sequence[tuple[int, int]], at_once: int, shared: Any) -> Any:
+    # Spawned, since a process that has used CUDA must not be forked.
+    context = multiprocessing.get_context("spawn")
+    devices = context.SimpleQueue()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(at) for at in range(torch.cuda.device_count())]
+    for at in range(at_once):
+        devices.put(names[at % len(names)] if names else "")
+    with ProcessPoolExecutor(at_once, context, _begin, (devices, shared)) as pool:
+        futures = {pool.submit(_job, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _begin(devices: Any, shared: Any) -> None:
+    global _shared  # noqa: PLW0603 - a process of the pool gets its data once.
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)  # Each is alone, whatever started us.
+    torch.set_num_threads(_CORES_EACH)
+    _shared = shared
+
+
+def _job(teacher: tuple[int, int]) -> Floats:
+    sets, english, settings = _shared
+    return learn_and_score(sets, english, settings, teacher)
