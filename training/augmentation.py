@@ -8,7 +8,9 @@ import numpy as np
 
 from schemas.emotions import EMOTIONS
 from schemas.normalization import normalize
+from training.augment.emoji import with_emoji
 from training.augment.noise import add_noise
+from training.augment.templates import synthesize
 from training.examples import Examples
 from training.settings import FitSettings
 
@@ -63,14 +65,12 @@ def _varied(examples: Examples, spoken: list[str], settings: FitSettings) -> Ite
     if wanted.back_translated and examples.back_translated is not None:
         yield Form(wanted.back_translated, [as_spoken(text) for text in examples.back_translated])
     if wanted.noisy:
-        yield Form(wanted.noisy, [add_noise(text, wanted.word_error_rate, random) for text in spoken])
+        yield Form(wanted.noisy, [as_spoken(add_noise(text, wanted.word_error_rate, random)) for text in spoken])
 
 
 def _smiling(examples: Examples, settings: FitSettings) -> list[Form]:
     """Return the written form with an emoji that fits a row's likely emotions."""
     wanted, random = settings.augmentation, np.random.default_rng(settings.seed)
-    from training.augment.emoji import with_emoji
-
     likely = [{EMOTIONS[at] for at in np.flatnonzero(row > _LIKELY)} for row in examples.targets]
     texts = [with_emoji(text, emotions, random) for text, emotions in zip(examples.texts, likely, strict=True)]
     return [Form((1 - wanted.spoken) * wanted.emoji, [normalize(text) for text in texts])]
@@ -79,8 +79,4 @@ def _smiling(examples: Examples, settings: FitSettings) -> list[Form]:
 def synthetic(settings: FitSettings) -> list[Examples]:
     """Return the rows made from templates that the settings ask for."""
     wanted = {emotion: count for emotion, count in settings.augmentation.synthetic.items() if count}
-    if not wanted:
-        return []
-    from training.augment.templates import synthesize
-
     return [synthesize(emotion, count, settings.seed) for emotion, count in wanted.items()]

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from schemas.bundle import MANIFEST, Manifest, UnusableBundle, read_manifest
+from schemas.bundle import CONFIG, MANIFEST, Manifest, UnusableBundle, read_config, read_manifest
 from training.errors import UnusableModel, UnusableOutput
 
 SHARD: Final = "40MB"
@@ -70,18 +72,29 @@ def open_bundle(folder: Path) -> tuple[Any, Any, Manifest]:
     """Open a bundle: model in float32, tokenizer, manifest.
 
     Raises:
-        UnusableModel: it is no bundle, or not one for this version.
+        UnusableModel: it is no bundle, it is damaged, or it is not one for this version.
     """
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes())
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-        return model, AutoTokenizer.from_pretrained(folder), manifest
+        read_config((folder / CONFIG).read_bytes())
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except UnusableBundle as error:
         raise UnusableModel(f"{folder}: {error}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UnusableModel(
-            f"{folder} is no bundle ({str(error).splitlines()[0]}). Name a folder that `emotion-training fit` wrote"
+            f"{folder} is no bundle ({reason}). Name a folder that `emotion-training fit` wrote"
         ) from error
+    astray = sorted({*report["missing_keys"], *report["unexpected_keys"]})
+    if astray:
+        # transformers would make up what is missing and leave out what is too much.
+        raise UnusableModel(
+            f"{folder}: weights and config.json are of different models ({', '.join(astray[:3])}). Copy the bundle anew"
+        )
+    return model, tokenizer, manifest
 
 
 def now() -> datetime:

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import structlog
 from cyclopts import App, Parameter
 
-from training.errors import TrainingError
+from training.errors import TrainingError, UnusableRecipe
 
 app = App(name="emotion-training", help="Fits and measures the models that emotion-worker serves.")
 
 
 @app.command
-def fit(
+def fit(  # noqa: PLR0913 - the command's options.
     *,
     recipe: str | None = None,
     data: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
@@ -57,24 +57,95 @@ def evaluate(
     *,
     model: Path,
     data: Annotated[list[str], Parameter(consume_multiple=True)],
+    report: Path | None = None,
     json_: Annotated[Path | None, Parameter(name="--json")] = None,
 ) -> None:
-    """Measure a bundle on the Russian validation rows of data sets, in ASR form.
+    """Measure a bundle on the Russian validation rows of data sets, in ASR form and as written.
 
     Example:
-        emotion-training evaluate --model models/ru-emotions-small --data seara/ru_go_emotions --json metrics.json
+        emotion-training evaluate --model models/ru-emotions-small --data seara/ru_go_emotions --report report
 
     Args:
         model: The bundle's folder.
-        data: Folders or hub names of the sets.
-        json_: Write the figures to this file too.
+        data: Folders, files or hub names of the sets.
+        report: Write report.html and metrics.json into this folder; measures robustness to word errors too.
+        json_: Write the figures to this file.
     """
-    from training.report import measure_bundle, tables  # noqa: PLC0415 - as above.
+    from training.report import evaluate_bundle, tables  # noqa: PLC0415 - as above.
 
-    figures = measure_bundle(model, data)
+    figures = evaluate_bundle(model, data, report)
     tables(figures)
     if json_:
         json_.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+@app.command
+def export(*, model: Path, onnx: bool = False, int8: bool = False) -> None:
+    """Write a bundle's model into the bundle in another format, for WORKER_BACKEND=onnx.
+
+    Example:
+        emotion-training export --model models/mine --onnx --int8
+
+    Args:
+        model: The bundle's folder.
+        onnx: As ONNX.
+        int8: With weights of eight bits: a quarter of the size, and faster on a CPU.
+    """
+    if not onnx:
+        raise UnusableRecipe("export: say into what; --onnx is the format there is")
+    from training.onnx_export import export_onnx  # noqa: PLC0415 - as above.
+
+    print(export_onnx(model, int8=int8))  # noqa: T201 - the command's answer.
+
+
+@app.command
+def push(*, model: Path, repository: str, private: bool = False, dry_run: bool = False) -> None:
+    """Upload a bundle to the Hugging Face hub; the token comes from HF_TOKEN or `hf auth login`.
+
+    Example:
+        emotion-training push --model models/mine --repository me/ru-emotions --dry-run
+
+    Args:
+        model: The bundle's folder.
+        repository: Owner and name on the hub.
+        private: Make a new repository private.
+        dry_run: Check the bundle and say what would be uploaded.
+    """
+    from training.push import push_bundle  # noqa: PLC0415 - as above.
+
+    for line in push_bundle(model, repository, private=private, dry_run=dry_run):
+        print(line)  # noqa: T201 - the command's answer.
+
+
+@app.command
+def search(  # noqa: PLR0913 - the command's options.
+    *,
+    space: Path,
+    study: Path,
+    output: Path,
+    recipe: str | None = None,
+    trials: int = 20,
+    data: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    base: str | None = None,
+) -> None:
+    """Search for better settings with optuna, and write the best as a recipe. Started again, it goes on.
+
+    Example:
+        emotion-training search --recipe ru-emotions-small --space space.yaml --study search.db --output best.yaml
+
+    Args:
+        space: YAML: a setting's name, and its `low` and `high` (and `log`) or its `choices`.
+        study: SQLite file of the trials; several processes may share it.
+        output: Where the recipe is written.
+        recipe: What the trials vary.
+        trials: How many there are to be in all.
+        data: Instead of the recipe's.
+        base: Instead of the recipe's.
+    """
+    from training.search import search_recipe  # noqa: PLC0415 - as above.
+
+    best = search_recipe(space, study, output, trials, recipe=recipe, data=data, base=base)
+    print(f"{output} holds trial {best.number}, weighted average precision {best.value:.4f}")  # noqa: T201 - as above.
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -16,13 +16,14 @@ import structlog
 from numpy.typing import NDArray
 
 from schemas.emotions import EMOTIONS
+from training.augment.templates import SOURCE as SYNTHETIC
 from training.augmentation import as_spoken
 from training.errors import UnusableData
 from training.examples import Examples
 from training.fine_tune import fit
 from training.lessons import heads, lesson
 from training.network import open_base, score
-from training.settings import SERVED, FitSettings
+from training.settings import SERVED, Augmentation, FitSettings, Learning
 from training.thresholds import probabilities
 
 log = structlog.get_logger(__name__)
@@ -76,10 +77,14 @@ def learn_and_score(
     """
     seed, fold = teacher
     teaching = settings.teaching
-    learning = settings.learning.model_copy(update={"learning_rate": teaching.learning_rate, "word_dropout": 0.0})
-    settings = settings.model_copy(update={"learning": learning})
+    settings = _plainly(settings)
+    learning = settings.learning
     scored = set(english.ids)
-    seen = [_without(examples, fold, teaching.folds) if scored & set(examples.ids) else examples for examples in sets]
+    seen = [
+        _without(examples, fold, teaching.folds) if scored & set(examples.ids) else examples
+        for examples in sets
+        if examples.source != SYNTHETIC
+    ]
     names = heads([examples.source for examples in seen])
     model, tokenizer = open_base(
         settings.base, len(EMOTIONS) * len(names), settings.seed + 1000 * seed + fold, learning.dropout
@@ -88,6 +93,19 @@ def learn_and_score(
     fit(model, tokenizer, lessons, settings, settings.seed + 1000 * seed + fold, quiet=True)
     unseen = english.take(np.flatnonzero(english.parts(teaching.folds) == fold))
     return probabilities(score(model, tokenizer, unseen.texts, learning.max_tokens))
+
+
+def _plainly(settings: FitSettings) -> FitSettings:
+    """Return the settings of a teacher: what the student's texts and weights vary by leaves it as it is."""
+    teaching, plain = settings.teaching, Learning()
+    changes = {
+        "learning_rate": teaching.learning_rate,
+        "batch_size": teaching.batch_size,
+        "word_dropout": 0.0,
+        "served_weight": plain.served_weight,
+    }
+    learning = settings.learning.model_copy(update=changes)
+    return settings.model_copy(update={"learning": learning, "augmentation": Augmentation()})
 
 
 def _without(examples: Examples, fold: int, folds: int) -> Examples:
@@ -113,7 +131,7 @@ def together(english: Examples, folds: int, parts: dict[tuple[int, int], Floats]
     for scores in others:
         total += scores
     count = len(parts) // max(folds, 1) + len(others)
-    mean: Floats = total / count
+    mean: Floats = (total / count).astype(np.float32)
     return mean
 
 

@@ -28,7 +28,7 @@ def measure(scores: Floats, targets: Floats, thresholds: Floats, annotated: Mask
     Returns:
         weighted_f1, macro_f1 (over the emotions that occur), macro_f1_emotions (over those but neutral), weighted_ap
         (average precision, weighted by how often an emotion occurs), mean_ece (over the annotated emotions), and under
-        `emotions` f1, average_precision, ece, threshold and support of each.
+        `emotions` f1, average_precision, ece, threshold and support of each that was annotated.
     """
     limits = np.broadcast_to(thresholds, scores.shape)
     f1 = f1_scores(*counts(scores, targets, limits, annotated))
@@ -54,6 +54,7 @@ def measure(scores: Floats, targets: Floats, thresholds: Floats, annotated: Mask
                 "support": int(support[at]),
             }
             for at, emotion in enumerate(EMOTIONS)
+            if known[at]
         },
     }
 
@@ -90,28 +91,27 @@ def bins_of(scores: Floats) -> NDArray[np.intp]:
     return np.minimum((scores * BINS).astype(np.intp), BINS - 1)
 
 
-def resampled(rows: int, seed: int = 0) -> Floats:
-    """Return how often each row stands in each bootstrap sample: 1,000 x rows.
-
-    Source: Efron (1979), https://doi.org/10.1214/aos/1176344552.
-    """
-    random = np.random.default_rng(seed)
-    return random.multinomial(rows, np.full(rows, 1 / rows), size=_RESAMPLES).astype(np.float32)
-
-
 def resampled_f1(
-    samples: Floats, hits: Floats, assigned: Floats, present: Floats
+    hits: Floats, assigned: Floats, present: Floats, seed: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return F1 of each emotion (samples x 7) and weighted F1 (samples) in bootstrap samples.
+    """Return F1 of each emotion (1,000 x 7) and weighted F1 (1,000) in bootstrap samples of the rows.
+
+    Equal seeds draw equal samples of equally many rows, so that two models or two forms of a text can be compared.
+    Source: Efron (1979), https://doi.org/10.1214/aos/1176344552.
 
     Args:
-        samples: of `resampled`.
         hits: of `counts`, as the two that follow.
         assigned: n x 7.
         present: n x 7.
+        seed: of the samples.
     """
-    support = (samples @ present).astype(np.float64)
-    f1 = 2 * (samples @ hits) / np.maximum(samples @ assigned + support, 1)
+    random, rows = np.random.default_rng(seed), len(hits)
+    each_row = np.hstack([hits, assigned, present]).astype(np.float64)
+    sums = np.empty((_RESAMPLES, each_row.shape[1]))
+    for at in range(_RESAMPLES):
+        sums[at] = np.bincount(random.integers(rows, size=rows), minlength=rows) @ each_row
+    found, given, support = np.hsplit(sums, 3)
+    f1 = 2 * found / np.maximum(given + support, 1)
     return f1, (f1 * support).sum(1) / np.maximum(support.sum(1), 1)
 
 
@@ -120,12 +120,12 @@ def interval(values: NDArray[np.float64]) -> list[float]:
     return [float(value) for value in np.percentile(values, _CONFIDENCE)]
 
 
-def held_out(
+def from_other_half(
     logits: Floats,
     targets: Floats,
     half: NDArray[np.intp],
     annotated: Mask | None = None,
-    aim: Aim = "weighted_f1",
+    aim: Aim = "f1",
 ) -> tuple[Floats, Floats]:
     """Return scores and thresholds, each n x 7, of each row by what was tuned on the half it is not in.
 
@@ -149,7 +149,7 @@ def cross_fitted(
     targets: Floats,
     half: NDArray[np.intp],
     annotated: Mask | None = None,
-    aim: Aim = "weighted_f1",
+    aim: Aim = "f1",
 ) -> list[dict[str, Any]]:
     """Tune calibration and thresholds on one half and measure on the other, both ways.
 

@@ -33,7 +33,7 @@ def curriculum(lessons: Sequence[Lesson], tokenizer: Any, settings: FitSettings,
     return Curriculum(lessons, learning.batch_size, seed, hidden)
 
 
-def fit(
+def fit(  # noqa: PLR0913 - what makes a run.
     model: Any,
     tokenizer: Any,
     lessons: Sequence[Lesson],
@@ -73,13 +73,15 @@ def fit(
             model=model,
             args=arguments,
             train_dataset=lined_up,
-            data_collator=partial(collate, tokenizer.pad_token_id or 0),  # type: ignore[arg-type]  # It takes our batch.
+            processing_class=tokenizer,
+            data_collator=partial(collate, tokenizer.pad_token_id or 0),
             compute_loss_func=loss_function(learning.loss, _positives(lessons, learning.class_weights)),
             optimizers=optimizer_and_schedule(model, learning, steps, arguments),
             callbacks=[*own, *callbacks],
         )
         try:
-            trainer.train(resume_from_checkpoint=get_last_checkpoint(str(where)) if where.is_dir() else None)
+            last: str | None = get_last_checkpoint(str(where)) if where.is_dir() else None  # type: ignore[no-untyped-call]
+            trainer.train(resume_from_checkpoint=last)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
                 f"the GPU has no memory for {learning.batch_size} rows a step. Free it, or set learning.batch_size or "
@@ -90,7 +92,7 @@ def fit(
         return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-def _arguments(
+def _arguments(  # noqa: PLR0913 - the same.
     folder: Path, settings: FitSettings, seed: int, steps: int, *, keeps: bool, quiet: bool
 ) -> TrainingArguments:
     cuda = torch.cuda.is_available()
@@ -103,6 +105,7 @@ def _arguments(
         seed=seed,
         dataloader_num_workers=2 if cuda else 0,
         remove_unused_columns=False,
+        logging_nan_inf_filter=False,  # It would wait for the GPU at each step.
         save_strategy="steps" if keeps else "no",
         save_steps=max(1, -(-steps // _CHECKPOINTS)),
         save_total_limit=1,

@@ -28,6 +28,10 @@ class Ids:
         self._ends = np.cumsum(self.lengths)
         self._flat = np.concatenate([np.zeros(0, np.int32), *(np.asarray(row, np.int32) for row in rows)])
 
+    def distinct(self) -> set[int]:
+        """Return each id that occurs."""
+        return set(np.unique(self._flat).tolist())
+
     def __getitem__(self, at: int) -> NDArray[np.int32]:
         return self._flat[self._ends[at] - self.lengths[at] : self._ends[at]]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from schemas.bundle import Calibration
 from schemas.emotions import EMOTIONS
@@ -18,6 +18,8 @@ from training.errors import UnusableModel
 from training.lessons import padded
 
 _SCORED_TOGETHER: Final = 256
+_DROPOUTS: Final = ("classifier_dropout", "seq_classif_dropout", "cls_dropout")
+"""What encoders call the dropout before their output layer."""
 
 
 def open_base(base: str, columns: int, seed: int, dropout: float | None = None) -> tuple[Any, Any]:
@@ -36,12 +38,13 @@ def open_base(base: str, columns: int, seed: int, dropout: float | None = None) 
         UnusableModel: it cannot be opened.
     """
     set_seed(seed)
-    options = {} if dropout is None else dict.fromkeys(("classifier_dropout", "seq_classif_dropout"), dropout)
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            base, num_labels=columns, problem_type="multi_label_classification", dtype=torch.float32, **options
-        )
+        config = AutoConfig.from_pretrained(base, num_labels=columns, problem_type="multi_label_classification")
+        for name in _DROPOUTS if dropout is not None else ():
+            if hasattr(config, name):
+                setattr(config, name, dropout)
+        model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UnusableModel(
             f"{base} cannot be opened as an encoder ({str(error).splitlines()[0]}). Name a Hugging Face folder or hub "

@@ -81,24 +81,24 @@ class Average(TrainerCallback):
 
     def __init__(self, model: Any, decay: float) -> None:
         self._model = model
-        self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Go on from the average of the checkpoint that the run goes on from."""
         file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _AVERAGE
         self._average.to(args.device)
         if file.is_file():
             self._average.load_state_dict(torch.load(file, map_location=args.device, weights_only=True))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Take the step's weights in."""
         self._average.update_parameters(self._model)
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Keep the average beside the checkpoint."""
         file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _AVERAGE
         torch.save(self._average.state_dict(), file)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Put the average in the model's place."""
         self._model.load_state_dict(self._average.module.state_dict())

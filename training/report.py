@@ -1,55 +1,207 @@
-"""Measuring a bundle on data sets, and showing the figures."""
+"""Measuring a bundle on data sets: the command evaluate, and the report."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
+from schemas.bundle import Manifest
 from schemas.emotions import EMOTIONS
+from schemas.normalization import normalize
+from training.augment.noise import add_noise, word_errors
 from training.augmentation import as_spoken
+from training.breakdowns import break_down, compared, mistakes
 from training.bundles import open_bundle
 from training.datasets import load
-from training.errors import UnusableData
-from training.evaluation import cross_fitted, measure
-from training.fine_tune import score
-from training.thresholds import probabilities
+from training.errors import UnusableData, UnusableOutput
+from training.evaluation import counts, cross_fitted, from_other_half, measure
+from training.examples import Examples
+from training.html_report import page
+from training.network import score
+from training.thresholds import Floats, probabilities
 
-_FIGURES = ("f1", "average_precision", "ece", "threshold", "support")
+WORD_ERROR_RATES: Final = (0.05, 0.10, 0.15, 0.25)
+"""At which robustness is measured, beside 0."""
+
+_FIGURES: Final = ("f1", "average_precision", "ece", "threshold", "support")
+_SCORED_TOGETHER: Final = 1024
+_SEED: Final = 0
 
 
-def measure_bundle(folder: Path, data: Sequence[str]) -> dict[str, Any]:
-    """Measure a bundle on the Russian validation rows of each set, in ASR form.
+@dataclass(frozen=True)
+class Served:
+    """A model as it is served.
+
+    Attributes:
+        manifest: of its bundle.
+        logits: gives n x 7 for n texts, before the manifest's calibration.
+    """
+
+    manifest: Manifest
+    logits: Callable[[Sequence[str]], Floats]
+
+    def scores(self, logits: Floats) -> Floats:
+        """Return calibrated probabilities, n x 7."""
+        return probabilities(logits, [self.manifest.calibration[emotion] for emotion in EMOTIONS])
+
+    @property
+    def thresholds(self) -> Floats:
+        """The threshold of each emotion, 7."""
+        return np.array([self.manifest.thresholds[emotion] for emotion in EMOTIONS], np.float32)
+
+
+def evaluate_bundle(
+    folder: Path,
+    data: Sequence[str],
+    output: Path | None = None,
+    log_history: Sequence[Mapping[str, float]] | None = None,
+) -> dict[str, Any]:
+    """Measure a bundle on the Russian validation rows of each set.
+
+    Args:
+        folder: of the bundle.
+        data: folders, files or hub names of the sets.
+        output: folder for report.html and metrics.json; without it neither is written, and word errors are not
+            measured, which take most of the time.
+        log_history: what the Trainer logged; None takes the learning curve from the manifest's metrics, if any.
 
     Returns:
-        For each source: as_served, with the manifest's thresholds, and cross_fitted, with thresholds and calibration
-        tuned on one half of the set and measured on the other.
+        What `evaluate` does.
 
     Raises:
-        TrainingError: the bundle or the data cannot be used.
+        TrainingError: the bundle, the data or the output cannot be used.
     """
     model, tokenizer, manifest = open_bundle(folder)
-    thresholds = np.array([manifest.thresholds[emotion] for emotion in EMOTIONS], np.float32)
-    calibration = [manifest.calibration[emotion] for emotion in EMOTIONS]
-    figures: dict[str, Any] = {}
-    for examples in load(data, "validation"):
-        if examples.language != "ru":
-            continue
-        logits = score(model, tokenizer, [as_spoken(text) for text in examples.texts], manifest.max_tokens)
-        figures[examples.source] = {
-            "as_served": measure(probabilities(logits, calibration), examples.targets, thresholds),
-            "cross_fitted": cross_fitted(logits, examples.targets, examples.parts(2)),
-        }
-    if not figures:
-        raise UnusableData(
-            f"{', '.join(data)}: no Russian validation rows there; ru_go_emotions and brighter have some"
-        )
+    served = Served(manifest, lambda texts: score(model, tokenizer, texts, manifest.max_tokens))
+    return evaluate(served, load(data, "validation"), output, log_history)
+
+
+def evaluate(
+    served: Served,
+    sets: Sequence[Examples],
+    output: Path | None = None,
+    log_history: Sequence[Mapping[str, float]] | None = None,
+) -> dict[str, Any]:
+    """Measure a model on the Russian ones of the sets; see `evaluate_bundle`.
+
+    Returns:
+        For each source: as_served (in ASR form, with the manifest's thresholds), cross_fitted (calibration and
+        thresholds tuned on one half of the set and measured on the other, both ways), other_half (the same as one
+        figure over all rows), what `break_down` gives, written (punctuation kept: as_served, other_half, and the
+        change of weighted F1 from the ASR form), and with an output word_errors (a list over the rates, as changes).
+
+    Raises:
+        TrainingError: there is no Russian set, or the output cannot be written.
+    """
+    russian = [examples for examples in sets if examples.language == "ru"]
+    if not russian:
+        raise UnusableData("no Russian validation rows there; ru_go_emotions and brighter have some")
+    if output:
+        _make(output)
+    figures, worst = {}, {}
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
+        passes = 2 + (len(WORD_ERROR_RATES) if output else 0)
+        task = progress.add_task("measuring", total=passes * sum(map(len, russian)))
+
+        def logits(texts: Sequence[str]) -> Floats:
+            parts = []
+            for start in range(0, len(texts), _SCORED_TOGETHER):
+                parts.append(served.logits(texts[start : start + _SCORED_TOGETHER]))
+                progress.advance(task, len(parts[-1]))
+            return np.concatenate(parts)
+
+        for examples in russian:
+            spoken = logits([as_spoken(text) for text in examples.texts])
+            figures[examples.source] = _measured(served, examples, spoken)
+            figures[examples.source]["written"] = _written(served, examples, spoken, logits)
+            if output:
+                figures[examples.source]["word_errors"] = _with_word_errors(served, examples, spoken, logits)
+            worst[examples.source] = mistakes(examples, served.scores(spoken))
+    if output:
+        _write(output / "metrics.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+        history = log_history or served.manifest.metrics.get("learning_curve", ())
+        _write(output / "report.html", page(served.manifest, figures, worst, history))
     return figures
 
 
-def tables(figures: dict[str, Any]) -> None:
+def _measured(served: Served, examples: Examples, logits: Floats) -> dict[str, Any]:
+    """Return what one pass over a set gives."""
+    scores, half = served.scores(logits), examples.parts(2)
+    return {
+        **_both_ways(served, examples, logits),
+        "cross_fitted": cross_fitted(logits, examples.targets, half, examples.annotated),
+        **break_down(examples, scores, served.thresholds),
+    }
+
+
+def _both_ways(served: Served, examples: Examples, logits: Floats) -> dict[str, Any]:
+    """Measure with the manifest's calibration and thresholds, and with those of the other half of the rows."""
+    targets, known = examples.targets, examples.annotated
+    scores, thresholds = from_other_half(logits, targets, examples.parts(2), known)
+    return {
+        "as_served": measure(served.scores(logits), targets, served.thresholds, known),
+        "other_half": measure(scores, targets, thresholds, known),
+    }
+
+
+def _written(
+    served: Served, examples: Examples, spoken: Floats, logits: Callable[[Sequence[str]], Floats]
+) -> dict[str, Any]:
+    written = logits([normalize(text) for text in examples.texts])
+    return _both_ways(served, examples, written) | _change(served, examples, spoken, written)
+
+
+def _with_word_errors(
+    served: Served, examples: Examples, spoken: Floats, logits: Callable[[Sequence[str]], Floats]
+) -> list[dict[str, Any]]:
+    measured = [{"rate": 0.0, "measured_rate": 0.0, **_change(served, examples, spoken, spoken)}]
+    for rate, came_out, texts in _misheard(examples.texts):
+        change = _change(served, examples, spoken, logits(texts))
+        measured.append({"rate": rate, "measured_rate": came_out, **change})
+    return measured
+
+
+def _change(served: Served, examples: Examples, before: Floats, after: Floats) -> dict[str, Any]:
+    first, second = (
+        counts(served.scores(logits), examples.targets, served.thresholds, examples.annotated)
+        for logits in (before, after)
+    )
+    return compared(first, second)
+
+
+def _misheard(texts: Sequence[str]) -> Iterator[tuple[float, float, list[str]]]:
+    """Yield each rate, the word error rate that came out, and the texts as the model will see them."""
+    said = [as_spoken(text) for text in texts]
+    words = max(1, sum(len(text.split()) for text in said))
+    for rate in WORD_ERROR_RATES:
+        random = np.random.default_rng(_SEED)
+        heard = [as_spoken(add_noise(text, rate, random)) for text in said]
+        yield rate, sum(map(word_errors, said, heard)) / words, heard
+
+
+def _make(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableOutput(f"{output} cannot be made: {error}. Name another --report") from error
+
+
+def _write(file: Path, content: str) -> None:
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    try:
+        unfinished.write_text(content, encoding="utf-8")
+        unfinished.rename(file)
+    except OSError as error:
+        raise UnusableOutput(f"{file} cannot be written: {error}. Free the disk or name another --report") from error
+
+
+def tables(figures: Mapping[str, Any]) -> None:
     """Print a table for each set."""
     console = Console()
     for source, measured in figures.items():
@@ -62,10 +214,14 @@ def tables(figures: dict[str, Any]) -> None:
         for half in measured["cross_fitted"]:
             console.print(_line(f"tuned on half {half['tuned_on_half']}, there", half["tuned"]))
             console.print(_line(f"tuned on half {half['tuned_on_half']}, on the other half", half["measured"]))
+        console.print(_line("each row by the other half's tuning", measured["other_half"]))
+        console.print(_line("written, as served", measured["written"]["as_served"]))
+        console.print(_line("written, each row by the other half's tuning", measured["written"]["other_half"]))
 
 
-def _line(what: str, figures: dict[str, Any]) -> str:
+def _line(what: str, figures: Mapping[str, Any]) -> str:
     return (
-        f"{what}: weighted F1 {figures['weighted_f1']:.4f}, macro F1 {figures['macro_f1']:.4f}, "
-        f"weighted AP {figures['weighted_ap']:.4f}, mean ECE {figures['mean_ece']:.4f} on {figures['rows']} rows"
+        f"{what}: weighted F1 {figures['weighted_f1']:.4f}, macro F1 {figures['macro_f1']:.4f} "
+        f"(without neutral {figures['macro_f1_emotions']:.4f}), weighted AP {figures['weighted_ap']:.4f}, "
+        f"mean ECE {figures['mean_ece']:.4f} on {figures['rows']} rows"
     )

@@ -53,8 +53,8 @@ class Learning(_Part):
 
     epochs: Mapping[str, Count] = _EPOCHS
     served_weight: Mapping[str, Share] = _SERVED_WEIGHT
-    learning_rate: Positive = 2e-4
-    batch_size: Some = 128
+    learning_rate: Positive = 3e-4
+    batch_size: Some = 256
     max_tokens: Annotated[int, Field(ge=8)] = 64
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
@@ -71,7 +71,7 @@ class Learning(_Part):
     @field_validator("epochs", "served_weight", mode="before")
     @classmethod
     def _on_top_of_defaults(cls, given: Any, field: ValidationInfo) -> Any:
-        default = {"epochs": _EPOCHS, "served_weight": _SERVED_WEIGHT}[str(field.field_name)]
+        default: Mapping[str, float] = _EPOCHS if field.field_name == "epochs" else _SERVED_WEIGHT
         return {**default, **given} if isinstance(given, Mapping) else given
 
     def passes(self, source: str) -> int:
@@ -91,9 +91,11 @@ class Teaching(_Part):
         seeds: teachers a fold.
         epochs: passes of a teacher over all sets.
         learning_rate: of a teacher.
+        batch_size: rows a step of a teacher.
         models: other teachers, by hub name or folder, that read the originals or, where there are none, the texts.
         temperature: of the teachers' scores; above 1 softens them.
         unlabelled: text files, or folders of them, that a first student labels for the one that is kept.
+        first_passes: share of its passes that this first student makes.
         unlabelled_epochs: passes over those lines.
         unlabelled_weight: what they weigh.
         side_by_side: teachers fitted at the same time; None asks the machine.
@@ -103,9 +105,11 @@ class Teaching(_Part):
     seeds: Some = 2
     epochs: Some = 4
     learning_rate: Positive = 1e-4
+    batch_size: Some = 128
     models: tuple[str, ...] = ()
     temperature: Positive = 1.0
     unlabelled: tuple[str, ...] = ()
+    first_passes: Annotated[float, Field(gt=0, le=1)] = 0.5
     unlabelled_epochs: Some = 1
     unlabelled_weight: Share = 0.5
     side_by_side: Some | None = None

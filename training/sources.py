@@ -5,8 +5,8 @@
 * Izard's ten hold our seven by name; enthusiasm, guilt and shame are left out.
 * BRIGHTER and CEDR have no neutral: a text with none of their emotions counts as neutral.
 * CEDR's annotators were never asked for disgust, so there it is not annotated, neither present nor absent.
-* XED's subtitles (Öhman et al. 2020, https://aclanthology.org/2020.coling-main.575) carry Plutchik's eight; anticipation
-  and trust are left out, and neutral is not annotated.
+* XED's subtitles (Öhman et al. 2020, https://aclanthology.org/2020.coling-main.575) carry Plutchik's eight;
+  anticipation and trust are left out, and neutral is not annotated.
 """
 
 import re
@@ -161,9 +161,7 @@ def _columns(source: Source, rows: Rows) -> Examples:
     return _russian(source, rows, by_name)
 
 
-def _russian(
-    source: Source, rows: Rows, by_name: dict[str, NDArray[np.float32]], *, neutral: bool = True
-) -> Examples:
+def _russian(source: Source, rows: Rows, by_name: dict[str, NDArray[np.float32]], *, neutral: bool = True) -> Examples:
     if neutral:
         by_name.setdefault("neutral", 1 - np.max(list(by_name.values()), axis=0))
     nothing = np.zeros(len(rows), np.float32)

@@ -14,11 +14,11 @@ from schemas.emotions import EMOTIONS
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-Aim = Literal["weighted_f1", "macro_f1", "precision"]
-"""What thresholds are chosen for. Weighted and macro F1 are sums over the emotions with weights that no threshold
-moves, so the best threshold of each emotion is the same for both; both names stand, since users look for either."""
+Aim = Literal["f1", "precision"]
+"""What thresholds are chosen for. f1 is weighted F1 and macro F1 at once: both are sums over the emotions, with weights
+that no threshold moves, so the threshold of each emotion that is best for one is best for the other."""
 
-PRECISION: Final = 0.7
+PRECISION: Final = 0.8
 """Wanted where the aim is precision and nobody says which."""
 
 _NOTHING_KNOWN: Final = 0.5
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 def choose_thresholds(
     scores: Floats,
     targets: Floats,
-    aim: Aim = "weighted_f1",
+    aim: Aim = "f1",
     *,
     precision: float = PRECISION,
     annotated: Mask | None = None,
@@ -50,7 +50,7 @@ def choose_thresholds(
         Thresholds, 7, in the middle between two scores, so that rounding moves no decision; an emotion is assigned
         at or above its own. 0.5 where no row has the emotion.
     """
-    if aim != "precision":
+    if aim == "f1":
         return np.array([_of_best_f1(*column) for column in columns(scores, targets, annotated)], np.float32)
     return np.array(
         [
@@ -59,11 +59,6 @@ def choose_thresholds(
         ],
         np.float32,
     )
-
-
-def best_thresholds(scores: Floats, targets: Floats) -> Floats:
-    """Return the thresholds of best F1; see `choose_thresholds`."""
-    return choose_thresholds(scores, targets)
 
 
 def columns(values: Floats, targets: Floats, annotated: Mask | None) -> Iterator[tuple[Floats, Floats]]:

@@ -18,21 +18,19 @@ _RUSSIAN: Final = re.compile(r"▁?[А-Яа-яЁё]+")
 _SHORT: Final = re.compile(r"▁?(?:[\x21-\x7e]|[0-9]{1,4}|[А-Яа-яЁё«»„“”…—–№₽€]|[^\w\s]{1,3})|▁")
 
 
-def pieces_to_keep(tokenizer: Any, texts: Iterable[str]) -> set[int]:
-    """Choose Russian pieces, digits, single Latin letters, signs, what the texts hold, and the special tokens.
+def pieces_to_keep(tokenizer: Any, seen: Iterable[int]) -> set[int]:
+    """Choose Russian pieces, digits, single Latin letters, signs, what was seen, and the special tokens.
 
     Args:
         tokenizer: with a vocabulary of SentencePiece's spelling.
-        texts: whose pieces all stay.
+        seen: ids that all stay.
     """
     keep = {
         number
         for piece, number in tokenizer.get_vocab().items()
         if _RUSSIAN.fullmatch(piece) or _SHORT.fullmatch(piece)
     }
-    for ids in tokenizer(list(texts))["input_ids"]:
-        keep.update(ids)
-    return keep | set(tokenizer.all_special_ids)
+    return keep | set(seen) | set(tokenizer.all_special_ids)
 
 
 def cut(model: Any, tokenizer: Any, keep: set[int]) -> Any:

@@ -1,10 +1,13 @@
-"""A bundle appears whole or not at all."""
+"""A bundle appears whole or not at all, and one that is damaged is not opened."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -20,7 +23,12 @@ from training.errors import UnusableModel, UnusableOutput
 def model() -> Any:
     return BertForSequenceClassification(
         BertConfig(
-            vocab_size=3, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, num_labels=7
+            vocab_size=3,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            id2label=dict(enumerate(EMOTIONS)),
         )
     )
 
@@ -91,3 +99,51 @@ def test_a_folder_without_manifest_or_with_foreign_labels_is_refused(tmp_path: P
     (tmp_path / MANIFEST).write_bytes(manifest(labels=("joy",)).encode())
     with pytest.raises(UnusableModel, match="labels"):
         open_bundle(tmp_path)
+
+
+def cut_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def lose_a_layer(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: weight for name, weight in weights.items() if "intermediate" not in name}, folder / "model.safetensors"
+    )
+
+
+def shuffle_labels(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    names = dict(enumerate(EMOTIONS[::-1]))
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": names}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
+        (cut_weights, "Error while deserializing"),
+        (lose_a_layer, "different models .*intermediate"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json"),
+        (shuffle_labels, "export the bundle anew"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "no bundle"),
+    ],
+    ids=[
+        "no weights",
+        "weights cut short",
+        "a layer is missing",
+        "no config",
+        "labels in another order",
+        "no tokenizer",
+    ],
+)
+def test_a_damaged_bundle_is_refused_in_one_line(
+    damage: Callable[[Path], Any], says: str, tmp_path: Path, model: Any, tokenizer: Any
+) -> None:
+    folder = tmp_path / "bundle"
+    write_bundle(folder, model, tokenizer, manifest(), "")
+    damage(folder)
+    with pytest.raises(UnusableModel, match=says) as refusal:
+        open_bundle(folder)
+    assert "\n" not in str(refusal.value)

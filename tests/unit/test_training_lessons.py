@@ -1,7 +1,9 @@
 """The order in which a network sees its rows, and what it is to answer."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +13,16 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from schemas.bundle import Calibration
 from schemas.emotions import EMOTIONS
-from training.augmentation import as_spoken, forms
-from training.distillation import originals, taught
+from training.augmentation import Form, as_spoken, forms
+from training.distillation import originals, soften, taught, together
 from training.examples import Examples
-from training.fine_tune import fold_calibration, keep_served, loss, optimizer, output_layer
-from training.lessons import Curriculum, Lesson, collate, heads, lesson
-from training.settings import SERVED, FitSettings
+from training.lessons import Batch, Curriculum, Ids, Lesson, collate, heads, lesson
+from training.losses import loss_function
+from training.network import fold_calibration, keep_served, output_layer
+from training.optimization import rates
+from training.settings import Augmentation, FitSettings, Learning
 
-SETTINGS = FitSettings(data=(), base="", output=Path("unused"), batch_size=4)
+SETTINGS = FitSettings(data=(), base="", output=Path("unused"), learning=Learning(word_dropout=0))
 
 
 def lengths(texts: list[str], **_: object) -> dict[str, list[list[int]]]:
@@ -55,61 +59,116 @@ def test_the_spoken_form_has_no_punctuation(text: str, spoken: str) -> None:
     assert as_spoken(text) == spoken
 
 
+def varied(examples_: Examples, **wanted: Any) -> list[Form]:
+    return forms(examples_, SETTINGS.model_copy(update={"augmentation": Augmentation(**wanted)}))
+
+
 def test_english_originals_have_one_form() -> None:
-    assert forms(["Oh, well!"], "en") == [["Oh, well!"]]
-    assert forms(["Ну, да!"], "ru") == [["ну, да!"], ["ну да"]]
+    assert varied(replace(examples("goemotions", "en", rows=1), texts=["Oh, well!"])) == [Form(1.0, ["Oh, well!"])]
+    assert varied(replace(examples(rows=1), texts=["Ну, да!"])) == [Form(0.25, ["ну, да!"]), Form(0.75, ["ну да"])]
+
+
+def test_the_shares_of_all_forms_make_one() -> None:
+    some = replace(examples(rows=4), back_translated=["Да."] * 4)
+    made = varied(some, noisy=0.3, back_translated=0.2, emoji=0.1, spoken=0.8)
+    assert [len(form.texts) for form in made] == [4] * 5
+    assert sum(form.share for form in made) == pytest.approx(1)
+    assert made[-1].share == pytest.approx(0.8 * 0.5)
 
 
 def test_a_source_teaches_its_own_head_and_by_its_weight_the_served_one() -> None:
-    names = heads([examples("goemotions"), examples("cedr")], SERVED)
+    names = heads(["goemotions", "cedr"])
     assert names == ["served", "cedr"]
-    taught_rows = lesson(examples("cedr"), lengths, names, SETTINGS, passes=1, served_weight=0.5)
+    taught_rows = lesson(examples("cedr"), lengths, names, SETTINGS)
     assert taught_rows.weights.reshape(-1, 2, 7).sum(2) == pytest.approx(np.array([[0.5, 1.0]] * 3))
     assert not taught_rows.weights[:, [1, 8]].any(), "CEDR's annotators were not asked for disgust"
+    assert taught_rows.passes == SETTINGS.learning.epochs["cedr"]
+
+
+def test_a_set_of_ones_own_teaches_the_served_head_in_full() -> None:
+    own = lesson(examples("calls"), lengths, ["served", "calls"], SETTINGS)
+    assert own.weights.reshape(-1, 2, 7).sum(2) == pytest.approx(np.ones((3, 2)))
 
 
 def test_a_text_without_words_teaches_nothing() -> None:
     silent = examples(rows=2)
     silent.texts[0] = "..."
-    assert lesson(silent, lengths, ["served", "cedr"], SETTINGS, passes=1).weights.any(axis=1).tolist() == [False, True]
+    assert lesson(silent, lengths, ["served", "cedr"], SETTINGS).weights.any(axis=1).tolist() == [False, True]
 
 
 def numbered(rows: int, passes: int, tag: int) -> Lesson:
-    ids = [[tag, at] + [0] * (at % 9) for at in range(rows)]
+    ids = Ids([[tag, at] + [0] * (at % 9) for at in range(rows)])
     return Lesson(
-        forms=[ids], targets=np.zeros((rows, 7), np.float32), weights=np.ones((rows, 7), np.float32), passes=passes
-    )
+        forms=[(1.0, ids)], targets=np.zeros((rows, 7), np.float32), weights=np.ones((rows, 7), np.float32),
+        passes=passes,
+    )  # fmt: skip
+
+
+def seen(curriculum: Curriculum) -> list[list[int]]:
+    return [list(map(int, curriculum[at].ids[0])) for at in range(len(curriculum))]
 
 
 def test_each_row_is_seen_as_often_as_its_lesson_says() -> None:
-    curriculum = Curriculum([numbered(101, 4, 1), numbered(57, 1, 2)], SETTINGS)
-    seen = Counter(tuple(curriculum[at]["input_ids"][:2]) for at in range(len(curriculum)))
-    assert seen == {**{(1, at): 4 for at in range(101)}, **{(2, at): 1 for at in range(57)}}
+    counts = Counter(tuple(ids[:2]) for ids in seen(Curriculum([numbered(101, 4, 1), numbered(57, 1, 2)], 4, 0)))
+    assert counts == {**{(1, at): 4 for at in range(101)}, **{(2, at): 1 for at in range(57)}}
+
+
+def test_a_lesson_of_no_passes_is_left_out() -> None:
+    assert len(Curriculum([numbered(5, 2, 1), numbered(7, 0, 2)], 4, 0)) == 10
 
 
 def test_batches_hold_rows_of_like_length_and_their_order_is_shuffled() -> None:
-    curriculum = Curriculum([numbered(400, 1, 1)], SETTINGS)
-    sizes = np.array([len(curriculum[at]["input_ids"]) for at in range(400)]).reshape(-1, 4)
+    sizes = np.array([len(ids) for ids in seen(Curriculum([numbered(400, 1, 1)], 4, 0))]).reshape(-1, 4)
     assert np.ptp(sizes, axis=1).mean() < 0.5
     assert np.any(np.diff(sizes[:, 0]) < 0)
 
 
 def test_the_same_seed_gives_the_same_order() -> None:
-    first, second = (Curriculum([numbered(50, 2, 1)], SETTINGS) for _ in range(2))
-    assert [first[at]["input_ids"] for at in range(100)] == [second[at]["input_ids"] for at in range(100)]
+    first, second, other = (seen(Curriculum([numbered(50, 2, 1)], 4, seed)) for seed in (0, 0, 1))
+    assert first == second != other
+
+
+def test_words_are_hidden_at_their_share_but_not_the_marks_around_a_text() -> None:
+    long = Lesson(
+        forms=[(1.0, Ids([[1, *[5] * 98, 2]] * 40))], targets=np.zeros((40, 7), np.float32),
+        weights=np.ones((40, 7), np.float32), passes=1,
+    )  # fmt: skip
+    hidden = Curriculum([long], 8, 0, hidden=(0.1, 9))
+    rows = np.array(hidden.__getitems__(list(range(8))).ids)
+    assert (rows[:, 0] == 1).all()
+    assert (rows[:, -1] == 2).all()
+    assert 0.07 < (rows == 9).mean() < 0.13
+    assert np.array_equal(rows, hidden.__getitems__(list(range(8))).ids), "drawn by place, so that a resumed run agrees"
 
 
 def test_a_batch_is_padded_and_carries_targets_and_weights() -> None:
-    curriculum = Curriculum([numbered(3, 1, 1)], SETTINGS)
-    batch = collate(9, [curriculum[at] for at in range(3)])
+    batch = collate(9, Curriculum([numbered(3, 1, 1)], 4, 0).__getitems__([0, 1, 2]))
     assert batch["labels"].shape == (3, 2, 7)
     assert torch.equal(batch["input_ids"] == 9, batch["attention_mask"] == 0)
+    assert isinstance(Curriculum([numbered(3, 1, 1)], 4, 0)[0], Batch)
 
 
 def test_columns_without_weight_do_not_count_in_the_loss() -> None:
     labels = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
     near, far = (SequenceClassifierOutput(logits=torch.tensor([[2.0, wrong]])) for wrong in (0.0, 50.0))
+    loss = loss_function("bce")
     assert loss(near, labels) == loss(far, labels) == pytest.approx(0.1269, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["focal", "asymmetric"])
+def test_other_losses_make_little_of_what_is_easy(name: str) -> None:
+    labels = torch.tensor([[[0.0], [1.0]]])
+    easy, hard = (SequenceClassifierOutput(logits=torch.tensor([[logit]])) for logit in (-3.0, 3.0))
+    plain, other = loss_function("bce"), loss_function(name)
+    assert other(easy, labels) / plain(easy, labels) < 0.1 * other(hard, labels) / plain(hard, labels)
+    assert other(easy, labels) >= 0
+
+
+def test_balanced_weights_lift_positives_alone() -> None:
+    labels = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+    output = SequenceClassifierOutput(logits=torch.zeros(1, 2))
+    plain, lifted = (loss_function("bce", weight)(output, labels) for weight in (None, torch.tensor([3.0, 3.0])))
+    assert lifted == pytest.approx(float(plain) * 2)
 
 
 def bert(columns: int) -> BertForSequenceClassification:
@@ -124,18 +183,17 @@ def bert(columns: int) -> BertForSequenceClassification:
 
 def test_lower_layers_learn_more_slowly_and_the_head_faster() -> None:
     model = bert(14)
-    rates = {
-        id(parameter): group["lr"] for group in optimizer(model, 1e-4).param_groups for parameter in group["params"]
-    }
+    groups = rates(model, Learning(learning_rate=1e-4))
+    by_id = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
     names = [
         "bert.embeddings.word_embeddings",
         "bert.encoder.layer.0.output.dense",
         "bert.encoder.layer.1.output.dense",
     ]
     parameters = dict(model.named_parameters())
-    assert [rates[id(parameters[f"{name}.weight"])] for name in names] == pytest.approx([0.81e-4, 0.9e-4, 1e-4])
-    assert rates[id(parameters["classifier.weight"])] == rates[id(parameters["bert.pooler.dense.weight"])] == 5e-4
-    assert len(rates) == len(parameters)
+    assert [by_id[id(parameters[f"{name}.weight"])] for name in names] == pytest.approx([0.81e-4, 0.9e-4, 1e-4])
+    assert by_id[id(parameters["classifier.weight"])] == by_id[id(parameters["bert.pooler.dense.weight"])] == 5e-4
+    assert len(by_id) == len(parameters)
 
 
 def test_the_served_head_is_what_remains() -> None:
@@ -173,3 +231,22 @@ def test_scores_replace_the_labels_of_both_languages_and_of_nothing_else() -> No
     assert (russian.targets[:2] == 0.25).all()
     assert (russian.targets[2] == sets[1].targets[2]).all(), "a row without an original keeps its labels"
     assert other is sets[2]
+
+
+def test_the_teachers_of_a_fold_are_averaged_and_so_are_models_from_elsewhere() -> None:
+    english = examples("goemotions", "en", rows=9)
+    fold = english.parts(2)
+    parts = {
+        (seed, number): np.full((int((fold == number).sum()), 7), 0.2 + 0.2 * seed + 0.1 * number, np.float32)
+        for seed in (0, 1)
+        for number in (0, 1)
+    }
+    scores = together(english, 2, parts, [np.full((9, 7), 0.9, np.float32)])
+    assert scores[fold == 0] == pytest.approx((0.2 + 0.4 + 0.9) / 3)
+    assert scores[fold == 1] == pytest.approx((0.3 + 0.5 + 0.9) / 3)
+
+
+def test_a_temperature_draws_scores_towards_one_half() -> None:
+    scores = np.array([[0.1, 0.5, 0.9]], np.float32)
+    assert soften(scores, 1) is scores
+    assert soften(scores, 2) == pytest.approx(np.array([[0.25, 0.5, 0.75]]), abs=1e-3)

@@ -1,35 +1,86 @@
-"""Thresholds, calibration and the figures made of them."""
+"""Thresholds, calibration, and the probabilities they make."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
 
 from schemas.bundle import Calibration
-from schemas.emotions import EMOTIONS
-from training.evaluation import calibration_error, cross_fitted, measure
-from training.thresholds import best_thresholds, platt, probabilities
+from training.thresholds import choose_thresholds, platt, probabilities
 
 COLUMNS = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=30)
 
 
+@pytest.fixture
+def logged() -> Iterator[list[structlog.typing.EventDict]]:
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+def column(rows: list[tuple[float, bool]]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and targets of one emotion."""
+    return np.array([[score] for score, _ in rows], np.float32), np.array([[label] for _, label in rows], np.float32)
+
+
+def figures(cut: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
+    """Precision, recall and F1 of one emotion."""
+    hits, assigned, present = (cut * targets).sum(), max(cut.sum(), 1), max(targets.sum(), 1)
+    return hits / assigned, hits / present, 2 * hits / (cut.sum() + present)
+
+
 @given(COLUMNS)
-def test_no_threshold_has_a_better_f1(column: list[tuple[int, bool]]) -> None:
-    scores = np.array([[score / 20] for score, _ in column], np.float32)
-    targets = np.array([[label] for _, label in column], np.float32)
-    found = f1_score(targets, scores >= best_thresholds(scores, targets), zero_division=0, average="binary")
-    tried = [f1_score(targets, scores >= limit / 40, zero_division=0, average="binary") for limit in range(42)]
-    assert found == pytest.approx(max(tried))
+def test_no_threshold_has_a_better_f1(rows: list[tuple[int, bool]]) -> None:
+    scores, targets = column([(score / 20, label) for score, label in rows])
+    tried = [figures(scores >= limit / 40, targets)[2] for limit in range(42)]
+    assert figures(scores >= choose_thresholds(scores, targets), targets)[2] == pytest.approx(max(tried))
+
+
+@given(COLUMNS, st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+def test_of_the_thresholds_that_are_precise_enough_none_finds_more(rows: list[tuple[int, bool]], wanted: float) -> None:
+    scores, targets = column([(score / 20, label) for score, label in rows])
+    precision, recall, _ = figures(scores >= choose_thresholds(scores, targets, "precision", precision=wanted), targets)
+    tried = [figures(scores >= limit / 40, targets) for limit in range(42)]
+    enough = [found for exact, found, _ in tried if exact >= wanted]
+    if targets.any() and any(enough):
+        assert precision >= wanted
+        assert recall == pytest.approx(max(enough))
+
+
+def test_where_no_threshold_is_precise_enough_the_most_precise_one_is_taken_and_said(
+    logged: list[structlog.typing.EventDict],
+) -> None:
+    scores, targets = column([(0.9, False), (0.8, True), (0.7, True), (0.6, False), (0.2, False)])
+    assert choose_thresholds(scores, targets, "precision", precision=0.9) == pytest.approx([0.65])
+    assert logged == [
+        {
+            "event": "no threshold is as precise as wanted",
+            "log_level": "warning",
+            "emotion": "anger",
+            "wanted": 0.9,
+            "best": 0.667,
+        }
+    ]
 
 
 def test_a_threshold_lies_between_two_scores() -> None:
-    scores = np.array([[0.9], [0.6], [0.2]], np.float32)
-    assert best_thresholds(scores, np.array([[1], [1], [0]], np.float32)) == pytest.approx([0.4])
+    scores, targets = column([(0.9, True), (0.6, True), (0.2, False)])
+    assert choose_thresholds(scores, targets) == pytest.approx([0.4])
 
 
-def test_an_emotion_that_never_occurs_has_the_threshold_one_half() -> None:
-    assert best_thresholds(np.ones((3, 1), np.float32), np.zeros((3, 1), np.float32)) == [0.5]
+@pytest.mark.parametrize("aim", ["f1", "precision"])
+def test_an_emotion_that_never_occurs_has_the_threshold_one_half(aim: str) -> None:
+    assert choose_thresholds(np.ones((3, 1), np.float32), np.zeros((3, 1), np.float32), aim) == [0.5]
+
+
+def test_rows_in_which_an_emotion_was_not_annotated_have_no_say() -> None:
+    scores, targets = column([(0.9, True), (0.5, True), (0.8, False), (0.1, False)])
+    known = np.array([[True], [True], [False], [True]])
+    assert choose_thresholds(scores, targets, annotated=known) == pytest.approx([0.3])
+    assert choose_thresholds(scores, targets, "precision", precision=1.0, annotated=known) == pytest.approx([0.3])
+    assert platt(scores, targets, known) == platt(scores[[0, 1, 3]], targets[[0, 1, 3]])
 
 
 def test_platt_finds_scale_and_bias_again() -> None:
@@ -41,31 +92,6 @@ def test_platt_finds_scale_and_bias_again() -> None:
     assert (found.scale, found.bias) == (pytest.approx(0.5, abs=0.05), pytest.approx(-1.0, abs=0.05))
 
 
-def test_platt_leaves_an_emotion_alone_that_never_occurs() -> None:
-    assert platt(np.ones((3, 1), np.float32), np.zeros((3, 1), np.float32)) == [Calibration()]
-
-
-def test_the_calibration_error_is_the_gap_between_score_and_share() -> None:
-    scores = np.array([0.25, 0.25, 0.25, 0.25], np.float32)
-    assert calibration_error(scores, np.array([1, 0, 0, 0], np.float32)) == pytest.approx(0)
-    assert calibration_error(scores, np.array([1, 1, 1, 1], np.float32)) == pytest.approx(0.75)
-
-
-def test_weighted_and_macro_f1_are_scikit_learns() -> None:
-    random = np.random.default_rng(1)
-    targets = (random.random((200, len(EMOTIONS))) < 0.3).astype(np.float32)
-    scores = random.random(targets.shape).astype(np.float32)
-    thresholds = np.full(len(EMOTIONS), 0.6, np.float32)
-    figures = measure(scores, targets, thresholds)
-    assert figures["weighted_f1"] == pytest.approx(f1_score(targets, scores >= thresholds, average="weighted"))
-    assert figures["macro_f1"] == pytest.approx(f1_score(targets, scores >= thresholds, average="macro"))
-
-
-def test_cross_fitting_measures_only_rows_that_were_not_tuned_on() -> None:
-    random = np.random.default_rng(2)
-    targets = (random.random((100, len(EMOTIONS))) < 0.5).astype(np.float32)
-    logits = random.normal(0, 1, targets.shape).astype(np.float32)
-    half = np.array([0] * 30 + [1] * 70)
-    first, second = cross_fitted(logits, targets, half)
-    assert (first["tuned"]["rows"], first["measured"]["rows"]) == (30, 70)
-    assert (second["tuned"]["rows"], second["measured"]["rows"]) == (70, 30)
+@pytest.mark.parametrize("rows", [0, 3])
+def test_platt_leaves_an_emotion_alone_that_never_occurs(rows: int) -> None:
+    assert platt(np.ones((rows, 1), np.float32), np.zeros((rows, 1), np.float32)) == [Calibration()]

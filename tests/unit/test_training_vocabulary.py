@@ -45,7 +45,7 @@ def model(words: int) -> BertForSequenceClassification:
 WHOLE = tokenizer()
 MODEL = model(len(WHOLE))
 UNCUT = model(len(WHOLE))
-KEPT = pieces_to_keep(WHOLE, ["привет, как дела"])
+KEPT = pieces_to_keep(WHOLE, WHOLE("привет, как дела")["input_ids"])
 SMALLER = cut(MODEL, WHOLE, KEPT)
 
 

@@ -23,6 +23,8 @@ RU_EN: Final = "Helsinki-NLP/opus-mt-ru-en"
 EN_RU: Final = "Helsinki-NLP/opus-mt-en-ru"
 
 _MOST_TOKENS: Final = 128
+"""Of a text and of its translation; the same whatever else is in the batch, so that a resumed run translates alike."""
+
 _ASKED_TOGETHER: Final = 500
 
 
@@ -140,10 +142,8 @@ class _Translator:
     def __call__(self, texts: list[str]) -> list[str]:
         batch = self._tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=_MOST_TOKENS)
         batch = batch.to(self._device)
-        # A translation is about as long as its text; a model that runs wild repeats itself up to its own, far limit.
-        most = min(_MOST_TOKENS, 2 * batch["input_ids"].shape[1] + 8)
         try:
-            tokens = self._model.generate(**batch, max_new_tokens=most)
+            tokens = self._model.generate(**batch, max_new_tokens=_MOST_TOKENS)
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"the GPU has no memory to translate {len(texts)} texts at once; give a smaller batch size (what is "

@@ -76,8 +76,8 @@ class _Noise:
 
     def hit(self, at: int, most: int) -> int:
         """Do one possible thing to the word, and return how many word errors it makes: `most` at most."""
-        for which in self._random.choice(len(_KINDS), len(_KINDS), replace=False, p=_SHARES).tolist():
-            errors, change = _KINDS[which]
+        for which in self._random.choice(len(_KINDS), len(_KINDS), replace=False, p=_SHARES):
+            errors, change = _KINDS[int(which)]
             if errors <= most and change(self, at):
                 self.touched[at] = True
                 return errors

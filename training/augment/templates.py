@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -146,5 +146,5 @@ def _in_turn(ours: tuple[Template, ...], random: np.random.Generator) -> Iterato
                     yield template, template.sentence(number, int(random.integers(1, 3)))
 
 
-def _read(name: str) -> dict[str, dict[str, list[str]]]:
+def _read(name: str) -> dict[str, Any]:
     return tomllib.loads((_PHRASES / f"{name}.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,102 @@
+"""A bundle on disk, data in files, and the report that comes of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from schemas.bundle import Calibration, Manifest
+from schemas.emotions import EMOTIONS
+from schemas.normalization import NORMALIZER
+from training.bundles import write_bundle
+from training.errors import UnusableData
+from training.report import evaluate_bundle
+
+WORDS = ("злюсь", "мерзко", "страшно", "рада", "грустно", "неожиданно", "обычно")
+NUMBERS = (2, 11, 14, 17, 25, 26, 27)
+"""GoEmotions' of the words above."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write an untrained encoder of one layer, with calibration left for the manifest."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    inner = Tokenizer(WordLevel({word: at for at, word in enumerate(("<unk>", "<pad>", *WORDS))}, "<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", pad_token="<pad>")  # noqa: S106 - no secret.
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=9,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            id2label=dict(enumerate(EMOTIONS)),
+            label2id={emotion: at for at, emotion in enumerate(EMOTIONS)},
+            pad_token_id=1,
+            initializer_range=1.0,
+        )
+    )
+    manifest = Manifest(
+        version="tiny-1",
+        labels=EMOTIONS,
+        thresholds=dict.fromkeys(EMOTIONS, 0.3),
+        calibration=dict.fromkeys(EMOTIONS, Calibration(scale=0.5, bias=-1.0)),
+        normalizer=NORMALIZER,
+        base_model="tiny",
+        data_fingerprint="0",
+        metrics={"learning_curve": [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.4}]},
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+    write_bundle(folder, model, tokenizer, manifest, "# tiny\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    (root / "ru_go_emotions").mkdir()
+    rows = [
+        (f"Ну вот, {word}! Раз {at}", number, at)
+        for at in range(10)
+        for word, number in zip(WORDS, NUMBERS, strict=True)
+    ]
+    table = "".join(f'"{text}",so,[{number}],{number}x{at}\n' for text, number, at in rows)
+    (root / "ru_go_emotions" / "validation.csv").write_text("ru_text,text,labels,id\n" + table, encoding="utf-8")
+    (root / "brighter").mkdir()
+    table = "".join(
+        f"{at},Мне {WORDS[at % 6]}?,{','.join(str(int(at % 6 == e)) for e in range(6))}\n" for at in range(30)
+    )
+    (root / "brighter" / "rus_track_a_dev.csv").write_text(
+        "id,text,anger,disgust,fear,joy,sadness,surprise\n" + table, encoding="utf-8"
+    )
+    return root
+
+
+def test_a_bundle_is_measured_on_every_set_and_reported(bundle: Path, data: Path, tmp_path: Path) -> None:
+    figures = evaluate_bundle(bundle, [str(data)], tmp_path / "report")
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8")) == figures
+    assert {source: measured["as_served"]["rows"] for source, measured in figures.items()} == {
+        "brighter": 30,
+        "ru_go_emotions": 70,
+    }
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "tiny-1" in page
+    assert "The loss went from 0.500 to 0.400" in page
+
+
+def test_the_figures_need_no_report(bundle: Path, data: Path) -> None:
+    figures = evaluate_bundle(bundle, [str(data / "brighter")])
+    assert figures["brighter"]["written"]["as_served"]["rows"] == 30
+
+
+def test_data_without_russian_validation_rows_is_one_clear_error(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "goemotions").mkdir()
+    (tmp_path / "goemotions" / "dev.tsv").write_text("So what\t27\tid\n", encoding="utf-8")
+    with pytest.raises(UnusableData, match="no Russian validation rows"):
+        evaluate_bundle(bundle, [str(tmp_path)], tmp_path / "report")

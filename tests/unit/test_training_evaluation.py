@@ -1,0 +1,130 @@
+"""The figures: measures, bootstrap intervals, and what the report breaks down."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from schemas.emotions import EMOTIONS
+from training.breakdowns import break_down, compared, mistakes
+from training.evaluation import (
+    calibration_error,
+    counts,
+    cross_fitted,
+    f1_scores,
+    from_other_half,
+    interval,
+    measure,
+    resampled_f1,
+)
+from training.examples import Examples
+from training.thresholds import choose_thresholds, platt, probabilities
+
+THRESHOLDS = np.full(len(EMOTIONS), 0.6, np.float32)
+
+
+def drawn(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and targets that have something to do with each other."""
+    random = np.random.default_rng(seed)
+    targets = (random.random((rows, len(EMOTIONS))) < 0.3).astype(np.float32)
+    return ((random.random(targets.shape) + targets) / 2).astype(np.float32), targets
+
+
+def examples(targets: np.ndarray, texts: list[str] | None = None) -> Examples:
+    texts = texts or [" ".join(f"слово{n}" for n in range(1 + at % 30)) for at in range(len(targets))]
+    ids = [str(at) for at in range(len(targets))]
+    return Examples("mine", "ru", ids, texts, targets, np.ones(targets.shape, np.bool_))
+
+
+def test_the_calibration_error_is_the_gap_between_score_and_share() -> None:
+    scores = np.array([0.25, 0.25, 0.25, 0.25], np.float32)
+    assert calibration_error(scores, np.array([1, 0, 0, 0], np.float32)) == pytest.approx(0)
+    assert calibration_error(scores, np.array([1, 1, 1, 1], np.float32)) == pytest.approx(0.75)
+
+
+def test_weighted_and_macro_f1_are_scikit_learns() -> None:
+    scores, targets = drawn(200)
+    figures = measure(scores, targets, THRESHOLDS)
+    assert figures["weighted_f1"] == pytest.approx(f1_score(targets, scores >= THRESHOLDS, average="weighted"))
+    assert figures["macro_f1"] == pytest.approx(f1_score(targets, scores >= THRESHOLDS, average="macro"))
+    six = f1_score(targets[:, :6], scores[:, :6] >= 0.6, average="macro")
+    assert figures["macro_f1_emotions"] == pytest.approx(six)
+
+
+def test_an_emotion_that_nobody_was_asked_for_counts_nowhere() -> None:
+    scores, targets = drawn(200)
+    known = np.ones(targets.shape, np.bool_)
+    known[:, 1] = False
+    figures = measure(scores, targets, THRESHOLDS, known)
+    assert "disgust" not in figures["emotions"]
+    asked = [0, 2, 3, 4, 5]
+    assert figures["macro_f1_emotions"] == pytest.approx(
+        f1_score(targets[:, asked], scores[:, asked] >= 0.6, average="macro")
+    )
+
+
+def test_a_row_counts_only_for_the_emotions_it_was_annotated_with() -> None:
+    scores, targets = drawn(200)
+    known = np.random.default_rng(3).random(targets.shape) < 0.5
+    figures = measure(scores, targets, THRESHOLDS, known)
+    fear = f1_score(targets[known[:, 2], 2], scores[known[:, 2], 2] >= 0.6)
+    assert figures["emotions"]["fear"]["f1"] == pytest.approx(fear)
+
+
+def test_cross_fitting_measures_only_rows_that_were_not_tuned_on() -> None:
+    logits, targets = drawn(100, seed=2)
+    first, second = cross_fitted(logits, targets, np.array([0] * 30 + [1] * 70))
+    assert (first["tuned"]["rows"], first["measured"]["rows"]) == (30, 70)
+    assert (second["tuned"]["rows"], second["measured"]["rows"]) == (70, 30)
+
+
+def test_each_row_is_decided_by_the_half_it_is_not_in() -> None:
+    logits, targets = drawn(100, seed=2)
+    half = np.array([0] * 30 + [1] * 70)
+    scores, thresholds = from_other_half(logits, targets, half)
+    expected = probabilities(logits, platt(logits[30:], targets[30:]))
+    assert scores[:30] == pytest.approx(expected[:30])
+    assert thresholds[0] == pytest.approx(choose_thresholds(expected[30:], targets[30:]))
+
+
+def test_bootstrap_intervals_hold_the_figure_and_are_the_same_again() -> None:
+    counted = counts(*drawn(300), THRESHOLDS)
+    f1, weighted = resampled_f1(*counted)
+    for at, value in enumerate(f1_scores(*counted)):
+        low, high = interval(f1[:, at])
+        assert low < value < high < low + 0.3
+    assert interval(weighted) == interval(resampled_f1(*counted)[1])
+
+
+def test_a_change_is_measured_on_equal_samples() -> None:
+    scores, targets = drawn(300)
+    counted = counts(scores, targets, THRESHOLDS)
+    assert compared(counted, counted)["interval"] == [0, 0]
+    worse = compared(counted, counts(scores[::-1], targets, THRESHOLDS))
+    assert worse["interval"][0] < worse["change"] < worse["interval"][1] < 0
+
+
+def test_the_breakdown_adds_up() -> None:
+    scores, targets = drawn(300)
+    broken = break_down(examples(targets), scores, THRESHOLDS)
+    assert sum(group["rows"] for group in broken["by_length"]) == 300
+    assert [group["words"] for group in broken["by_length"]] == ["1-3", "4-7", "8-12", "13-20", "21+"]
+    assert sum(map(sum, broken["confusion"])) == (targets.sum(1) == 1).sum()
+    assert all(sum(each["rows"] for each in bins) == 300 for bins in broken["reliability"].values())
+    assert np.diag(broken["co_occurrence"]["labelled"]) == pytest.approx(1)
+    joy = broken["curves"]["joy"]["at_threshold"]
+    f1 = 2 * joy["recall"] * joy["precision"] / (joy["recall"] + joy["precision"])
+    assert f1 == pytest.approx(f1_score(targets[:, 3], scores[:, 3] >= 0.6))
+    assert len(broken["curves"]["joy"]["recall"]) <= 101
+
+
+def test_the_worst_mistakes_come_first_on_either_side() -> None:
+    targets = np.zeros((3, len(EMOTIONS)), np.float32)
+    targets[0, 3] = targets[1, 2] = 1
+    scores = targets * 0.9 + 0.05
+    scores[1, 2], scores[2, 0], scores[0, 4] = 0.01, 0.97, 0.5
+    false_alarms, misses = mistakes(
+        examples(targets, ["а", "б", "в"]),
+        scores,
+    )
+    assert [(wrong.text, wrong.emotion) for wrong in false_alarms[:2]] == [("в", "anger"), ("а", "sadness")]
+    assert (misses[0].text, misses[0].emotion, misses[0].labelled) == ("б", "fear", ["fear"])

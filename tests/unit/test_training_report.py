@@ -1,0 +1,160 @@
+"""report.html and metrics.json, made with a model so small that it is a function."""
+
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.bundle import Calibration, Manifest
+from schemas.emotions import EMOTIONS
+from schemas.normalization import NORMALIZER
+from training.card import summary
+from training.errors import UnusableData, UnusableOutput
+from training.examples import Examples
+from training.report import WORD_ERROR_RATES, Served, evaluate
+
+STEMS = ("злюсь", "мерзко", "страшно", "рада", "грустно", "неожиданно", "обычно")
+FILLING = ("ну", "вот", "так", "вчера", "звонила", "вам", "снова")
+LOGS = [{"step": 50 * at, "loss": 1 / at, "learning_rate": 1e-4} for at in range(1, 60)]
+
+
+def logits(texts: Sequence[str]) -> np.ndarray:
+    """Hear a word and be fairly sure; a question mark helps, as punctuation does."""
+    return np.array([[4.0 * (stem in text) - 2 + ("?" in text) for stem in STEMS] for text in texts], np.float32)
+
+
+def manifest(**metrics: object) -> Manifest:
+    return Manifest(
+        version="tiny-1",
+        labels=EMOTIONS,
+        thresholds=dict.fromkeys(EMOTIONS, 0.5),
+        calibration=dict.fromkeys(EMOTIONS, Calibration()),
+        normalizer=NORMALIZER,
+        base_model="tiny",
+        data_fingerprint="0",
+        metrics=metrics,
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def examples(source: str, rows: int, *, language: str = "ru", asked: int = len(EMOTIONS)) -> Examples:
+    """Rows of which every tenth is labelled otherwise than its word says, and every twentieth holds markup."""
+    random = np.random.default_rng(0)
+    targets = np.zeros((rows, len(EMOTIONS)), np.float32)
+    texts = []
+    for at in range(rows):
+        heard = at % len(STEMS)
+        targets[at, heard if at % 10 else (heard + 1) % len(STEMS)] = 1
+        around = random.choice(FILLING, at % 15).tolist()
+        texts.append(" ".join([*around, STEMS[heard], "<script>alert(1)</script>" if at % 20 == 0 else "?"]))
+    annotated = np.tile(np.arange(len(EMOTIONS)) < asked, (rows, 1))
+    return Examples(source, language, [f"{source}-{at}" for at in range(rows)], texts, targets * annotated, annotated)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("report")
+    sets = [
+        examples("brighter", 40, asked=5),
+        examples("ru_go_emotions", 210),
+        examples("goemotions", 9, language="en"),
+    ]
+    evaluate(Served(manifest(), logits), sets, output, LOGS)
+    return output
+
+
+class Page(HTMLParser):
+    """Collects tags, what they point to, and titles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.targets: list[str] = []
+        self.titles: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.targets += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href"}]
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1:] == ["h3"] and data.strip():
+            self.titles.append(data)
+
+
+def test_the_report_is_one_file_that_loads_and_runs_nothing(written: Path) -> None:
+    page = Page((written / "report.html").read_text(encoding="utf-8"))
+    assert sorted(file.name for file in written.iterdir()) == ["metrics.json", "report.html"]
+    assert not {"script", "link", "img", "iframe", "image"} & set(page.tags)
+    assert all(target.startswith("#") for target in page.targets)
+    assert page.tags.count("figure") == page.tags.count("svg") == 9
+
+
+def test_markup_in_a_text_stays_text(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<script" not in text
+
+
+def test_titles_say_what_the_plots_show(written: Path) -> None:
+    titles = Page((written / "report.html").read_text(encoding="utf-8")).titles
+    assert any(
+        re.match(r"15 % word errors cost [\d.]+ points of weighted F1 \([\d.-]+ to [\d.]+\), ", it) for it in titles
+    )
+    assert any(it.startswith("The loss went from 1.000 to 0.017") for it in titles)
+
+
+def test_plots_take_their_ink_from_the_page(written: Path) -> None:
+    svgs = re.findall(r"<svg.*?</svg>", (written / "report.html").read_text(encoding="utf-8"), re.DOTALL)
+    assert all("currentColor" in svg for svg in svgs)
+    ids = [identity for svg in svgs for identity in set(re.findall(r'xlink:href="#([^"]+)"|url\(#([^)]+)\)', svg))]
+    assert all(any(f'id="{name}"' in svg for svg in svgs) for pair in ids for name in pair if name)
+
+
+def test_equal_figures_make_an_equal_report(written: Path, tmp_path: Path) -> None:
+    sets = [examples("brighter", 40, asked=5), examples("ru_go_emotions", 210)]
+    evaluate(Served(manifest(learning_curve=LOGS), logits), sets, tmp_path)
+    for file in ("report.html", "metrics.json"):
+        assert (tmp_path / file).read_bytes() == (written / file).read_bytes()
+
+
+def test_metrics_hold_every_condition_of_every_russian_set(written: Path) -> None:
+    metrics = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
+    assert list(metrics) == ["brighter", "ru_go_emotions"]
+    for measured in metrics.values():
+        assert [each["rate"] for each in measured["word_errors"]] == [0, *WORD_ERROR_RATES]
+        assert measured["word_errors"][0]["change"] == 0
+        assert measured["word_errors"][-1]["measured_rate"] == pytest.approx(0.25, abs=0.05)
+        assert measured["written"]["as_served"]["rows"] == measured["as_served"]["rows"]
+    assert "sadness" in metrics["brighter"]["as_served"]["emotions"]
+    assert "neutral" not in metrics["brighter"]["as_served"]["emotions"]
+
+
+def test_without_an_output_word_errors_are_not_measured() -> None:
+    figures = evaluate(Served(manifest(), logits), [examples("ru_go_emotions", 40)])
+    assert "word_errors" not in figures["ru_go_emotions"]
+    assert "word_errors_change" not in summary(figures)["ru_go_emotions"]
+
+
+def test_a_bundle_without_a_learning_curve_has_a_report_without_one(tmp_path: Path) -> None:
+    evaluate(Served(manifest(), logits), [examples("ru_go_emotions", 40)], tmp_path)
+    assert "The loss went" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_no_russian_rows_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UnusableData, match="no Russian validation rows"):
+        evaluate(Served(manifest(), logits), [examples("goemotions", 9, language="en")], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_output_that_cannot_be_made_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    def never(texts: Sequence[str]) -> np.ndarray:
+        raise AssertionError(texts)
+
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UnusableOutput, match="cannot be made"):
+        evaluate(Served(manifest(), never), [examples("ru_go_emotions", 40)], tmp_path / "file" / "report")

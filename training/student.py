@@ -1,0 +1,66 @@
+"""The network that is kept, and the first one that labels lines for it: they learn in the same way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+from transformers import TrainerCallback
+
+from schemas.emotions import EMOTIONS
+from training.distillation import UNLABELLED
+from training.examples import Examples
+from training.fine_tune import fit
+from training.lessons import heads, lesson
+from training.network import open_base
+from training.settings import FitSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Student(NamedTuple):
+    """A network that has learned, what the Trainer logged, and the vocabulary's ids that its Russian texts used."""
+
+    model: Any
+    tokenizer: Any
+    history: list[dict[str, float]]
+    pieces: set[int]
+
+
+def fit_student(
+    sets: Sequence[Examples],
+    settings: FitSettings,
+    *,
+    folder: Path | None = None,
+    share: float = 1.0,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Student:
+    """Fit a network on all sets; its output layer keeps a head for each source.
+
+    Args:
+        sets: what it learns from.
+        settings: of the run.
+        folder: of its checkpoints; None leaves none.
+        share: of the passes that it makes.
+        callbacks: of the Trainer.
+    """
+    names = heads([examples.source for examples in sets if examples.source != UNLABELLED])
+    model, tokenizer = open_base(settings.base, len(EMOTIONS) * len(names), settings.seed, settings.learning.dropout)
+    lessons = [
+        lesson(examples, tokenizer, names, settings, passes=_passes(examples.source, settings, share))
+        for examples in sets
+    ]
+    log.info("a network learns", what=folder.name if folder else "trial", heads=names)
+    history = fit(model, tokenizer, lessons, settings, settings.seed, folder=folder, callbacks=callbacks)
+    russian = [
+        lesson
+        for lesson, examples in zip(lessons, sets, strict=True)
+        if examples.language == "ru" and examples.source != UNLABELLED
+    ]
+    pieces = set().union(*(ids.distinct() for lesson in russian for _, ids in lesson.forms))
+    return Student(model, tokenizer, history, pieces)
+
+
+def _passes(source: str, settings: FitSettings, share: float) -> int:
+    passes = settings.teaching.unlabelled_epochs if source == UNLABELLED else settings.learning.passes(source)
+    return max(1, round(passes * share)) if passes else 0
