@@ -27,6 +27,7 @@ e2e: .venv/ready  ## Tests through the installed commands
 docs: .venv/ready  ## Write the documents that are made from the code
 	$(BIN)/python -m schemas.export
 	$(BIN)/python -m worker.settings_doc
+	$(BIN)/python -m training.settings_doc
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -11,6 +11,18 @@ from schemas.normalization import NORMALIZER
 MANIFEST: Final = "manifest.json"
 """Written last: a folder that holds it is complete."""
 
+CONFIG: Final = "config.json"
+"""The model's architecture, as transformers writes it."""
+
+ONNX: Final = "model.onnx"
+"""The same model for ONNX Runtime, where it was exported."""
+
+ONNX_INT8: Final = "model.int8.onnx"
+"""The same with weights of eight bits."""
+
+ONNX_VERSION: Final = "bundle_version"
+"""Metadata of an ONNX file: the version of the bundle that it was made from."""
+
 
 class UnusableBundle(ValueError):
     """A bundle that this version must not serve; the message says why and what to do."""
@@ -45,11 +57,19 @@ class Manifest(Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 
+class Config(Struct, frozen=True):
+    """What the worker must know of config.json; transformers reads the rest."""
+
+    id2label: dict[int, str] = {}
+    num_labels: int | None = None
+    pad_token_id: int | None = None
+
+
 def read_manifest(content: bytes) -> Manifest:
     """Decode a manifest and make sure that this version of the code can serve its bundle.
 
     Raises:
-        UnusableBundle: it is no manifest, or its labels or its normalizer are not ours.
+        UnusableBundle: it is no manifest, or its labels, its calibration or its normalizer are not ours.
     """
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
@@ -60,9 +80,33 @@ def read_manifest(content: bytes) -> Manifest:
             f"the bundle's labels are {', '.join(manifest.labels)}, the worker's are {', '.join(EMOTIONS)}. "
             "Fit a model on these seven emotions with `emotion-training fit`."
         )
+    if set(manifest.calibration) != set(EMOTIONS):
+        raise UnusableBundle(
+            f"{MANIFEST} calibrates {', '.join(manifest.calibration) or 'nothing'}, and the labels are "
+            f"{', '.join(EMOTIONS)}. Export the bundle anew."
+        )
     if manifest.normalizer != NORMALIZER:
         raise UnusableBundle(
             f"the bundle was trained on text of normalizer {manifest.normalizer}, this version has {NORMALIZER}. "
             "Run the version that made the bundle, or fit the model anew."
         )
     return manifest
+
+
+def read_config(content: bytes) -> Config:
+    """Decode the model's configuration and make sure that its outputs are the emotions, in their order.
+
+    Raises:
+        UnusableBundle: it is no configuration, or scores would get the names of other emotions.
+    """
+    try:
+        config = msgspec.json.decode(content, type=Config)
+    except msgspec.MsgspecError as error:
+        raise UnusableBundle(f"{CONFIG} cannot be read: {error}. Export the bundle anew.") from error
+    if config.id2label != dict(enumerate(EMOTIONS)) or config.num_labels not in {None, len(EMOTIONS)}:
+        named = ", ".join(label for _, label in sorted(config.id2label.items()))
+        raise UnusableBundle(
+            f"{CONFIG} names the model's outputs {named or 'nothing'} (id2label), {MANIFEST} names them "
+            f"{', '.join(EMOTIONS)}. One of the two is not this model's: export the bundle anew."
+        )
+    return config

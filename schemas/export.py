@@ -21,6 +21,7 @@ _DEAD_LETTER_HEADERS: Final = {
     "topic": "Topic that the record came from.",
     "partition": "Its partition there, a decimal number.",
     "offset": "Its offset there, a decimal number.",
+    "timestamp": "Its timestamp there, milliseconds since the epoch, or -1; a replay keeps it.",
     "exception.class.name": "Kind of the error.",
     "exception.message": "What is wrong with the record.",
     "stage": "Where it failed: decode, classify or store.",

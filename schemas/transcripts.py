@@ -4,7 +4,7 @@ import hashlib
 import math
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,6 +15,7 @@ MAX_TEXT_CHARACTERS: Final = 20_000
 _MAX_EPOCH_MS: Final = 253_402_300_799_999
 """The end of the year 9999, after which datetime has no more."""
 
+_ABSENT: Final = msgspec.Raw(b"null")
 _NAMESPACE: Final = uuid.UUID("9a2f3c64-6f0e-5b1c-9f57-3c1d6f6f2f10")
 
 
@@ -22,6 +23,7 @@ class InvalidTranscript(ValueError):
     """A record that holds no transcript; its message says which field is wrong and why."""
 
 
+Form = TypeVar("Form")
 Name = Annotated[str, Meta(max_length=128)]
 Position = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -89,18 +91,22 @@ class _Message(Transcript, frozen=True, kw_only=True, gc=False):
     """Everything that any of the accepted forms may hold, so that one pass decodes them all."""
 
     id: Name | Position | None = None  # type: ignore[assignment]  # Wider: Whisper counts its segments.
-    result: list[VoskWord] | None = None
-    avg_logprob: float | None = None
+    # Left unread at first: in a message of another origin, fields of these names are unknown ones, of any shape.
+    result: msgspec.Raw = _ABSENT
+    avg_logprob: msgspec.Raw = _ABSENT
 
 
 _decoder: Final = msgspec.json.Decoder(_Message)
+_words: Final = msgspec.json.Decoder(list[VoskWord])
+_log_probability: Final = msgspec.json.Decoder(float)
 
 
 def decode(value: bytes | None, *, key: bytes | None = None, timestamp_ms: int) -> Transcript:
     """Read one record's value.
 
     Args:
-        value: JSON: a Transcript, Vosk's result or a Whisper segment.
+        value: JSON: a Transcript, Vosk's result or a Whisper segment. A field ``result`` or ``avg_logprob`` that does
+            not look like theirs is an unknown field like others.
         key: the record's key, which names the session where the transcript does not.
         timestamp_ms: the record's timestamp, for ``spoken_at`` where the transcript has none.
 
@@ -146,7 +152,7 @@ def record_id(topic: str, partition: int, offset: int, timestamp_ms: int) -> str
 def _segment(message: _Message) -> int | None:
     if not isinstance(message.id, int):
         return message.segment
-    if message.avg_logprob is None:
+    if _if_of_that_form(_log_probability, message.avg_logprob) is None:
         raise InvalidTranscript(
             "Expected `str | null`, got `int` - at `$.id`: only a Whisper segment has a number there"
         )
@@ -171,8 +177,17 @@ def _moment(spoken_at: datetime | int | None, timestamp_ms: int) -> datetime:
 def _confidence(message: _Message) -> float | None:
     if message.asr_confidence is not None:
         return message.asr_confidence
-    if message.avg_logprob is not None:
-        return min(1.0, math.exp(min(0.0, message.avg_logprob)))
-    if message.result:
-        return min(1.0, max(0.0, sum(word.conf for word in message.result) / len(message.result)))
+    if (log_probability := _if_of_that_form(_log_probability, message.avg_logprob)) is not None:
+        return min(1.0, math.exp(min(0.0, log_probability)))
+    if words := _if_of_that_form(_words, message.result):
+        return min(1.0, max(0.0, sum(word.conf for word in words) / len(words)))
     return None
+
+
+def _if_of_that_form(decoder: msgspec.json.Decoder[Form], value: msgspec.Raw) -> Form | None:
+    if value is _ABSENT:
+        return None
+    try:
+        return decoder.decode(value)
+    except msgspec.DecodeError:
+        return None

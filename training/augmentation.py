@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from schemas.emotions import EMOTIONS
 from schemas.normalization import normalize
+from training.augment.back_translation import back_translate
 from training.augment.emoji import with_emoji
 from training.augment.noise import add_noise
 from training.augment.templates import synthesize
@@ -80,3 +82,13 @@ def synthetic(settings: FitSettings) -> list[Examples]:
     """Return the rows made from templates that the settings ask for."""
     wanted = {emotion: count for emotion, count in settings.augmentation.synthetic.items() if count}
     return [synthesize(emotion, count, settings.seed) for emotion, count in wanted.items()]
+
+
+def with_back_translations(examples: Examples, settings: FitSettings) -> Examples:
+    """Return Russian examples with what became of their texts in English and back, where the settings ask for it."""
+    wanted = settings.augmentation
+    if not wanted.back_translated or examples.language != "ru":
+        return examples
+    there, back = wanted.translators
+    translated = back_translate(examples.texts, wanted.back_translations, there=there, back=back)
+    return replace(examples, back_translated=[new or old for new, old in zip(translated, examples.texts, strict=True)])

@@ -31,6 +31,7 @@ _MAX_TOKENS: Final = 128
 _OF_THIS_MACHINE: Final[Any] = {
     **dict.fromkeys(("data", "base", "base_name", "output", "report_to"), True),
     "teaching": {"models", "unlabelled", "side_by_side"},
+    "augmentation": {"back_translations"},
 }
 """Settings that name folders, and make no difference to the model."""
 

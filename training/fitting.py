@@ -12,7 +12,7 @@ from accelerate import PartialState
 
 from schemas.bundle import Manifest
 from schemas.emotions import EMOTIONS
-from training.augmentation import synthetic
+from training.augmentation import synthetic, with_back_translations
 from training.bundles import ensure_free
 from training.checkpoints import Checkpoints
 from training.datasets import load
@@ -78,6 +78,7 @@ def training_sets(settings: FitSettings) -> tuple[list[Examples], list[Examples]
     validation = measured(evaluation, settings)
     sets = [*load(settings.data, "train"), *synthetic(settings)]
     sets, leaks = without_leaks(sets, evaluation)
+    sets = [with_back_translations(examples, settings) for examples in sets]
     if not any(settings.learning.weight(examples.source) for examples in sets):
         raise UnusableData("none of the training sets weighs anything on the served head: see learning.served_weight")
     for at, emotion in enumerate(EMOTIONS):

@@ -38,6 +38,8 @@ _TOLERANCE: Final = 1e-3
 class _Capped(torch.nn.Module):
     """A linear layer whose input is divided by a factor a channel, and its weights multiplied by it."""
 
+    inverse: torch.Tensor
+
     def __init__(self, linear: torch.nn.Linear, factors: torch.Tensor) -> None:
         super().__init__()
         linear.weight.data *= factors
@@ -64,7 +66,7 @@ class _Logits(torch.nn.Module):
 
 
 def export_onnx(folder: Path, int8: bool) -> Path:
-    """Write a bundle's model into the bundle as ONNX; the file appears whole or not at all, or takes an older one's place.
+    """Write a bundle's model into the bundle as ONNX; the file appears whole, in place of an older one, or not at all.
 
     Inputs are `input_ids` and `attention_mask`, int64, shape (batch, sequence); the output is `logits`, float32, shape
     (batch, labels), before the manifest's calibration.

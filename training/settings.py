@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 SERVED: Final = ("ru_go_emotions", "goemotions")
 """Sets that teach the served output head with all their weight: one annotation, in two languages."""
 
+RU_EN: Final = "Helsinki-NLP/opus-mt-ru-en"
+EN_RU: Final = "Helsinki-NLP/opus-mt-en-ru"
+
 OTHER: Final = "other"
 """Stands for every set that a table does not name."""
 
@@ -125,6 +128,8 @@ class Augmentation(_Part):
         synonyms: share of those in ASR form with words replaced by synonyms.
         emoji: share of the written ones with an emoji that fits their emotion.
         back_translated: share of those in ASR form that went to English and back.
+        back_translations: SQLite file that keeps them, for this run and for others.
+        translators: MarianMT models, there and back.
         synthetic: rows to make from templates, by emotion.
     """
 
@@ -134,6 +139,8 @@ class Augmentation(_Part):
     synonyms: Share = 0.0
     emoji: Share = 0.0
     back_translated: Share = 0.0
+    back_translations: Path = Path("back-translations.db")
+    translators: tuple[str, str] = (RU_EN, EN_RU)
     synthetic: Mapping[str, Count] = {}
 
 

@@ -1,12 +1,14 @@
 """The command emotion-worker."""
 
+import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, NoReturn
 
 import structlog
 from cyclopts import App, Parameter
@@ -20,6 +22,9 @@ dead_letters = App(name="dead-letters", help="Look at what could not become rows
 app.command(dead_letters)
 
 log = structlog.get_logger("worker")
+
+_STAGES: Final = {"inference", "storage"}
+"""The threads of worker/stages.py, which may be inside torch or libpq when all else has ended."""
 
 
 @app.command
@@ -95,8 +100,6 @@ def classify(
     """
     from worker.classify import classify_lines  # noqa: PLC0415 - as above.
 
-    # A reader that has seen enough, such as head, ends the command without a trace.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     given = {"model": model, "device": device}
     settings = _settings(**{name: value for name, value in given.items() if value is not None})
     with _lines(file) as lines:
@@ -163,10 +166,43 @@ def main() -> None:
     threading.current_thread().name = "main"
     configure_logs("info")
     try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader that has seen enough, such as head, ends the command as it ends any other.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)
+        raise
+    _leave(code)
+
+
+def _run() -> int:
+    """Run the command and return the exit code that its end means."""
+    try:
         app()
     except WorkerError as error:
         log.error(str(error))  # noqa: TRY400 - the message says it all.
-        sys.exit(2)
+        return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        raise
+    except BaseException:  # noqa: BLE001 - the process's entry point: what it dies of is shown as Python shows it.
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, and with it a stage that is left behind in the middle of its work.
+
+    The interpreter's own end would take the ground from under a thread inside torch, which aborts the process.
+    """
+    if any(thread.name in _STAGES for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _settings(**overrides: object) -> Settings:

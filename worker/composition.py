@@ -4,6 +4,8 @@ import gc
 import signal
 import sys
 import threading
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +26,7 @@ from worker.source import KafkaSource
 from worker.stages import Inference, Stages, Storage
 from worker.store import ResultStore
 from worker.topics import require_topic
-from worker.waiting import wait_for_services
+from worker.waiting import Stopped, wait_for
 
 log = structlog.get_logger(__name__)
 
@@ -73,40 +75,54 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
 
     Raises:
         ConfigurationError: the deployment is wrong; the message says what to do.
+        SystemExit: a signal came before there was anything to finish.
     """
-    if stop is None:
-        stop = threading.Event()
-        stop_on_signals(stop)
+    by_signals = stop is None
+    stop = stop or threading.Event()
+    if by_signals:
+        stop_on_signals(stop, at_once=True)
     log.info("starting", **settings.printable())
+    with ExitStack() as stack, suppress(Stopped):
+        worker = _assemble(settings, classifier, stop, stack)
+        if by_signals:
+            stop_on_signals(stop)
+        worker.run(stop)
+
+
+def _assemble(settings: Settings, classifier: Classifier | None, stop: threading.Event, stack: ExitStack) -> Worker:
+    """Put a worker together, as soon as what it needs is there; the stack is to close what it leaves open."""
     engine = connect(settings.required_database_url, "emotion-worker")
-    topics = (settings.kafka_topic, settings.kafka_dead_letter_topic)
-    wait_for_services(
-        stop,
-        postgres=lambda: require_migrated(engine),
-        kafka=lambda: [require_topic(settings, topic) for topic in topics],
-    )
+    stack.callback(engine.dispose)
+    wait_for("postgres", lambda: require_migrated(engine), stop)
+    for topic in (settings.kafka_topic, settings.kafka_dead_letter_topic):
+        wait_for("kafka", partial(require_topic, settings, topic), stop)
+    if stop.is_set():
+        raise Stopped
     metrics = Metrics()
     health = Health(settings.stuck_after_s)
     server = serve(health, metrics.registry, settings.http_host, settings.http_port)
+    stack.callback(server.shutdown)
     log.info("metrics and health", url=f"http://{settings.http_host}:{server.server_port}/metrics")
     classifier = classifier or load_classifier(settings, metrics)
     metrics.serve_model(classifier.version)
-    if stop.is_set():
-        return
     most_in_a_row = settings.dead_letters_in_a_row or None
     versions = {"model_version": classifier.version, "normalizer": NORMALIZER}
     store = ResultStore(engine, settings.kafka_group_id, **versions, most_in_a_row=most_in_a_row)
-    dead_letters = DeadLetters(settings)
+    # The broker may have gone while the model was loaded.
+    dead_letters = wait_for("kafka", lambda: DeadLetters(settings), stop)
     limit = DeadLetterLimit(settings.dead_letters_in_a_row, settings.dead_letters_share)
     stages = Stages(Inference(classifier, metrics, most_in_a_row), Storage(store, dead_letters, limit, metrics))
+    stack.callback(_close, dead_letters, stages)
+    source = wait_for("kafka", lambda: KafkaSource(settings), stop)
     batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000)
     _tune_interpreter()
-    try:
-        Worker(KafkaSource(settings), batcher, stages, health, metrics).run(stop)
-    finally:
+    return Worker(source, batcher, stages, health, metrics)
+
+
+def _close(dead_letters: DeadLetters, stages: Stages) -> None:
+    """Close the producer, but for a stage that is left behind: it may be sending, which would keep us, and fail."""
+    if not stages.running:
         dead_letters.close()
-        engine.dispose()
-        server.shutdown()
 
 
 def _tune_interpreter() -> None:
@@ -119,7 +135,18 @@ def _tune_interpreter() -> None:
     gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
 
 
-def stop_on_signals(stop: threading.Event) -> None:
-    """Set an event at SIGTERM or SIGINT; also where a shell that starts jobs in the background has SIGINT ignored."""
+def stop_on_signals(stop: threading.Event, *, at_once: bool = False) -> None:
+    """Set an event at SIGTERM or SIGINT; also where a shell that starts jobs in the background has SIGINT ignored.
+
+    Args:
+        stop: the event.
+        at_once: end the process, too, with exit code 0.
+    """
+
+    def heed(*_: object) -> None:
+        stop.set()
+        if at_once:
+            sys.exit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, heed)

@@ -8,6 +8,9 @@ from typing import Any, Final, TypeVar
 
 from kafka.errors import (
     AuthorizationError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    InvalidTimestampError,
     InvalidTopicError,
     KafkaConfigurationError,
     KafkaConnectionError,
@@ -16,6 +19,10 @@ from kafka.errors import (
     RecordListTooLargeError,
     RetriableError,
     SaslAuthenticationFailedError,
+    UnrecognizedBrokerVersion,
+    UnsupportedCodecError,
+    UnsupportedCompressionTypeError,
+    UnsupportedForMessageFormatError,
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
@@ -31,7 +38,13 @@ KAFKA_AWAY: Final = (RetriableError, KafkaTimeoutError)
 
 _REFUSED: Final = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError, AuthorizationError)
 _UNTRUSTED: Final = (FileNotFoundError, PermissionError, SSLError)
-_WRONG: Final = (KafkaConfigurationError, InvalidTopicError, UnsupportedVersionError)
+_WRONG: Final = (KafkaConfigurationError, InvalidGroupIdError, InvalidSessionTimeoutError, InvalidTopicError)
+_TOO_OLD: Final = (
+    UnrecognizedBrokerVersion,
+    UnsupportedCompressionTypeError,
+    UnsupportedForMessageFormatError,
+    UnsupportedVersionError,
+)
 _TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 _FIRST_CONTACT_MS: Final = 10_000
@@ -148,6 +161,17 @@ def kafka_problems(doing: str) -> Iterator[None]:
         ) from error
     except _WRONG as error:
         raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the WORKER_KAFKA_ settings") from error
+    except _TOO_OLD as error:
+        raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the version of the brokers") from error
+    except UnsupportedCodecError as error:
+        raise ConfigurationError(
+            f"Kafka cannot {doing}: {error}. Install `kafka-python[lz4,snappy,zstd]`, which brings them all"
+        ) from error
+    except InvalidTimestampError as error:
+        raise ConfigurationError(
+            f"Kafka cannot {doing}: {error}. Raise message.timestamp.before.max.ms of the topic: a record that is "
+            "replayed keeps its timestamp"
+        ) from error
     except _UNTRUSTED as error:
         raise ConfigurationError(f"Kafka cannot {doing}: {error}. Check the WORKER_KAFKA_SSL_ files") from error
     except _TOO_LARGE as error:

@@ -4,14 +4,15 @@ import re
 from typing import Final
 
 import psycopg
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from worker.errors import Away, ConfigurationError, RejectedData
 
 # A worker that is frozen within its transaction must not hold its locks for ever. It is longer than a healthy one may
 # sit in a transaction: up to 15 s for the producer to find the dead letters' broker, and 15 s for the acknowledgement.
-_LET_GO: Final = "-c idle_in_transaction_session_timeout=60s"
+_PATIENCE: Final = "idle_in_transaction_session_timeout"
+_LET_GO: Final = f"SET LOCAL {_PATIENCE} = '60s'"
 
 # Classes of SQLSTATE; source: PostgreSQL documentation, appendix A, error codes.
 _REFUSED_STATES: Final = ("28", "3D", "42501")
@@ -25,10 +26,19 @@ _REFUSED_WORDS: Final = re.compile(
     r"|not permitted|certificate|does not support SSL|SSL required|no encryption|SSL error: (?!unexpected eof)"
     r"|invalid .* value|invalid connection option"
 )
+_NO_OPTIONS: Final = "unsupported startup parameter"
+"""What a pooler says of `options` in a URL; source: PgBouncer's documentation, ignore_startup_parameters."""
+
+
+class DatabaseAway(Away):
+    """It is Postgres that cannot be reached now."""
 
 
 def connect(url: str, application: str) -> Engine:
     """Make an engine for a Postgres URL; libpq's options, such as sslmode, may follow in the URL.
+
+    All of it holds through a pooler such as PgBouncer too, where each transaction may get another session of the
+    server: sessions keep no settings and no prepared statements of ours.
 
     Raises:
         ConfigurationError: the URL is none of Postgres.
@@ -41,25 +51,26 @@ def connect(url: str, application: str) -> Engine:
     except (ArgumentError, ValueError):
         # Not "from error": it may quote the password.
         raise ConfigurationError("the database URL is not postgresql://user:password@host:port/database") from None
-    return create_engine(
+    engine = create_engine(
         address,
         pool_size=1,
         pool_pre_ping=True,
         connect_args={
             "application_name": application,
             "connect_timeout": 10,
-            "options": _options(address),
+            "prepare_threshold": None,
             # A peer that vanished without a word counts as away after half a minute, not after hours.
             "keepalives_idle": 15,
             "tcp_user_timeout": 30_000,
         },
     )
+    if not any(_PATIENCE in option for option in address.normalized_query.get("options", ())):
+        event.listen(engine, "begin", _let_go)
+    return engine
 
 
-def _options(address: URL) -> str:
-    """Return the server's settings for our sessions; those of the URL come last, and so count."""
-    own = address.query.get("options", ())
-    return " ".join([_LET_GO, *((own,) if isinstance(own, str) else own)])
+def _let_go(connection: Connection) -> None:
+    connection.exec_driver_sql(_LET_GO)
 
 
 class database_problems:  # noqa: N801 - used as a context manager, like contextlib.suppress.
@@ -77,6 +88,11 @@ class database_problems:  # noqa: N801 - used as a context manager, like context
 def _meaning(error: psycopg.Error) -> Exception:
     state = error.sqlstate or ""
     said = str(error).strip().split("\n")[0]
+    if _NO_OPTIONS in said:
+        return ConfigurationError(
+            f"the pooler before Postgres refuses us: {said}. Take that parameter out of WORKER_DATABASE_URL, or let "
+            "PgBouncer pass over it: ignore_startup_parameters"
+        )
     if state.startswith(_REFUSED_STATES) or (not state and _REFUSED_WORDS.search(said)):
         return ConfigurationError(f"Postgres refuses us: {said}. Check WORKER_DATABASE_URL and that user's rights")
     if state in _UNMIGRATED_STATES:
@@ -84,5 +100,5 @@ def _meaning(error: psycopg.Error) -> Exception:
     if state.startswith(_DATA_STATES) or isinstance(error, psycopg.DataError):
         return RejectedData(said)
     if state.startswith(_AWAY_STATES) or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return Away(f"Postgres is away: {said}")
+        return DatabaseAway(f"Postgres is away: {said}")
     return error

@@ -80,6 +80,7 @@ def headers_of(item: Rejected) -> list[tuple[str, bytes]]:
         "topic": item.record.topic,
         "partition": str(item.record.partition),
         "offset": str(item.record.offset),
+        "timestamp": str(item.record.timestamp),
         "stage": item.stage,
         "exception.class.name": type(item.error).__name__,
         "exception.message": str(item.error)[:_MESSAGE_CHARACTERS],
@@ -136,6 +137,8 @@ _ADVICE: Final = (
 class DeadLetter(NamedTuple):
     """A record of the dead-letter topic."""
 
+    place: TopicPartition
+    offset: int
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
@@ -145,10 +148,16 @@ class DeadLetter(NamedTuple):
     def errors(self) -> dict[str, str]:
         """What the headers say of the failure, without their prefix."""
         return {
-            name.removeprefix(HEADER_PREFIX): value.decode("utf-8", "replace")
+            name.removeprefix(HEADER_PREFIX): (value or b"").decode("utf-8", "replace")
             for name, value in self.headers
             if name.startswith(HEADER_PREFIX)
         }
+
+    @property
+    def original_timestamp(self) -> int:
+        """The timestamp of the rejected record; where the headers know none, when it was rejected."""
+        said = self.errors.get("timestamp", "")
+        return int(said) if said.isdecimal() else self.timestamp
 
 
 def read_dead_letters(settings: Settings) -> list[DeadLetter]:
@@ -159,13 +168,15 @@ def read_dead_letters(settings: Settings) -> list[DeadLetter]:
         Away: the broker cannot be reached.
     """
     with kafka_problems("read dead letters"), _consumer(settings, group=None) as consumer:
-        return _read(consumer, _rewind(consumer, settings.kafka_dead_letter_topic))
+        return list(_read(consumer, settings.kafka_dead_letter_topic))
 
 
 def replay_dead_letters(settings: Settings, repair: Callable[[bytes], bytes | None] | None = None) -> tuple[int, int]:
-    """Publish each dead letter, once over all replays, to the topic it came from.
+    """Publish each dead letter, once over all replays, to the topic it came from, with its own timestamp.
 
-    How far replays have come is kept in Kafka, by a consumer group of their own.
+    How far replays have come is kept in Kafka, by a consumer group of their own: after each letter, so that what is
+    cut short is taken up again there. A crash repeats one letter at most: that which the broker has acknowledged and
+    the group has not.
 
     Args:
         settings: which topics.
@@ -175,31 +186,31 @@ def replay_dead_letters(settings: Settings, repair: Callable[[bytes], bytes | No
         How many were published and how many were left out.
 
     Raises:
-        ConfigurationError: there is no such topic.
-        Away: the broker cannot be reached; what was published by then may be published again.
+        ConfigurationError: there is no such topic, or a topic does not take what is to be published.
+        Away: the broker cannot be reached; the last letter may be published again.
     """
     published = left_out = 0
-    topic = settings.kafka_dead_letter_topic
-    with (
-        kafka_problems("replay dead letters"),
-        _consumer(settings, f"{settings.kafka_group_id}.replay") as consumer,
-    ):
+    group = f"{settings.kafka_group_id}.replay"
+    with kafka_problems("replay dead letters"), _consumer(settings, group) as consumer:
         producer = KafkaProducer(**producer_options(settings))
         try:
-            ends = _rewind(consumer, topic)
-            for letter in _read(consumer, ends):
+            for letter in _read(consumer, settings.kafka_dead_letter_topic):
                 value = repair(letter.value) if repair and letter.value is not None else letter.value
                 if value is None:
                     left_out += 1
-                    continue
-                own = [(name, item) for name, item in letter.headers if not name.startswith(HEADER_PREFIX)]
-                origin = letter.errors.get("topic", settings.kafka_topic)
-                producer.send(origin, value=value, key=letter.key, headers=own).get(timeout=_ACK_TIMEOUT_S)
-                published += 1
-            consumer.commit({partition: OffsetAndMetadata(end, "", -1) for partition, end in ends.items()})
+                else:
+                    _publish_again(producer, letter, value, letter.errors.get("topic", settings.kafka_topic))
+                    published += 1
+                consumer.commit({letter.place: OffsetAndMetadata(letter.offset + 1, "", -1)})
         finally:
             producer.close()
     return published, left_out
+
+
+def _publish_again(producer: KafkaProducer, letter: DeadLetter, value: bytes, topic: str) -> None:
+    own = [(name, item) for name, item in letter.headers if not name.startswith(HEADER_PREFIX)]
+    sent = producer.send(topic, value=value, key=letter.key, headers=own, timestamp_ms=letter.original_timestamp)
+    sent.get(timeout=_ACK_TIMEOUT_S)
 
 
 @contextmanager
@@ -209,6 +220,15 @@ def _consumer(settings: Settings, group: str | None) -> Iterator[KafkaConsumer]:
         yield consumer
     finally:
         consumer.close()
+
+
+def _read(consumer: KafkaConsumer, topic: str) -> Iterator[DeadLetter]:
+    """Yield what is in the topic now, from where the group stands, else from the beginning."""
+    ends = _rewind(consumer, topic)
+    while any(consumer.position(partition) < end for partition, end in ends.items()):
+        for place, records in consumer.poll(timeout_ms=500).items():
+            for each in records:
+                yield DeadLetter(place, each.offset, each.key, each.value, list(each.headers or ()), each.timestamp)
 
 
 def _rewind(consumer: KafkaConsumer, topic: str) -> dict[TopicPartition, int]:
@@ -222,13 +242,3 @@ def _rewind(consumer: KafkaConsumer, topic: str) -> dict[TopicPartition, int]:
         committed = consumer.committed(partition) if consumer.config["group_id"] else None
         consumer.seek(partition, max(committed or 0, beginnings[partition]))
     return dict(ends)
-
-
-def _read(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> list[DeadLetter]:
-    letters = []
-    while any(consumer.position(partition) < end for partition, end in ends.items()):
-        for records in consumer.poll(timeout_ms=500).values():
-            letters += [
-                DeadLetter(record.key, record.value, list(record.headers or ()), record.timestamp) for record in records
-            ]
-    return letters

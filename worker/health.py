@@ -18,32 +18,35 @@ class Health:
     """Whether the worker gets on; written by the main thread, read by the server's.
 
     Args:
-        stuck_after_s: with records waiting and nothing stored for so many seconds, it is stuck.
+        stuck_after_s: with records waiting and nothing classified or stored for so many seconds, it is stuck.
         clock: monotonic seconds; tests move it.
     """
 
     def __init__(self, stuck_after_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._stuck_after_s = stuck_after_s
         self._clock = clock
-        self._turned_at = self._progressed_at = clock()
+        self._turned_at: float | None = None
+        self._progressed_at = clock()
         self._waiting = False
         self.ready = False
         """Whether the group has let us in and every partition we were given is claimed."""
 
     def turned(self, *, waiting: bool, progressed: bool) -> None:
-        """Note a turn of the main loop: whether records wait, and whether some were stored."""
+        """Note a turn of the main loop: whether records wait, and whether some got further."""
         now = self._turned_at = self._clock()
         if progressed or not (waiting and self._waiting):
             self._progressed_at = now
         self._waiting = waiting
 
     def complaint(self) -> str | None:
-        """Return what is wrong, or None when all is well."""
+        """Return what is wrong, or None when all is well; before the first turn, a model may load for long."""
+        if self._turned_at is None:
+            return None
         now = self._clock()
         if now - self._turned_at > self._stuck_after_s:
             return f"the main loop has not turned for {now - self._turned_at:.0f} s"
         if self._waiting and now - self._progressed_at > self._stuck_after_s:
-            return f"records wait, and nothing was stored for {now - self._progressed_at:.0f} s"
+            return f"records wait, and nothing was classified or stored for {now - self._progressed_at:.0f} s"
         return None
 
 

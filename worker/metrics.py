@@ -51,6 +51,8 @@ class Metrics:
         self._model = Gauge("emotion_model_info", "The model that serves", ["version"], registry=registry)
         self.records = 0
         """Records done since the start, for the log."""
+        self.passes = 0
+        """Forward passes of the model since the start; a sign of life, written by the model's thread alone."""
         self._slowest_chunk_s = 0.0
         self._reported = 0
         self._lag_now = 0

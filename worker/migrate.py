@@ -19,7 +19,7 @@ _LOCK: Final = 0x656D6F74
 
 
 def migrate(database_url: str) -> None:
-    """Upgrade to the newest tables, from any working directory; of several at once, one does the work.
+    """Upgrade to the newest tables, all or nothing, from any working directory; of several at once, one does the work.
 
     Args:
         database_url: begins with postgresql:// or postgresql+psycopg://.
@@ -72,15 +72,13 @@ def _run(database_url: str, action: Callable[[Config], None]) -> None:
     engine = connect(database_url, "emotion-migrate")
     config = _config()
     try:
-        with database_problems(), engine.connect() as connection:
-            # Held by the session through all transactions of the migrations, and let go by its end.
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-            connection.commit()
+        # One transaction for all: a lock that outlives it would stay in a pooler's session, and stop the next of us.
+        with database_problems(), engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             current = MigrationContext.configure(connection).get_current_revision()
             _require_known(current, ScriptDirectory.from_config(config))
             config.attributes["connection"] = connection
             action(config)
-            connection.commit()
     finally:
         engine.dispose()
 

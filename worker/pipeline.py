@@ -1,17 +1,21 @@
 """The flow: poll, decode, batch, classify, store, commit; and who owns which partition meanwhile."""
 
+import math
 import threading
 import time
+from collections import deque
 from typing import Final
 
 import structlog
 
+from worker.assignments import Assignment
 from worker.batching import Batcher
 from worker.errors import Away
 from worker.health import Health
 from worker.metrics import Metrics
+from worker.ownership import Owned
 from worker.records import Chunk, Claim, Claimed, Partition
-from worker.source import Assignment, KafkaSource
+from worker.source import KafkaSource
 from worker.stages import Stages
 from worker.waiting import pauses
 
@@ -23,8 +27,16 @@ _FULL_S: Final = 0.01
 """Wait of a poll while the stages have no place: how soon a place is seen."""
 _LAG_EVERY_S: Final = 10.0
 _REPORT_EVERY_S: Final = 60.0
-_FINISH_WITHIN_S: Final = 7.0
-"""How long work in flight may take to finish after a signal; what is not stored by then is read again."""
+_FINISH_WITHIN_S: Final = 6.0
+"""How long finishing and leaving may take after a signal; what is not stored by then is read again.
+
+With a question to the broker that is under way when the signal comes, it stays within the 10 s after which Docker
+kills; source: `docker stop --time`, https://docs.docker.com/reference/cli/docker/container/stop/.
+"""
+_PARTING_S: Final = 2.0
+"""What of it is kept for telling Kafka and leaving the group."""
+_LEAST_S: Final = 0.2
+"""What each step gets even when the time is up."""
 
 
 class Worker:
@@ -41,10 +53,11 @@ class Worker:
         self._health = health
         self._metrics = metrics
         self._unclaimed: set[Partition] = set()
-        self._claims: tuple[Claim, ...] = ()
         self._asked: dict[Partition, Claim] = {}
-        self._epochs: dict[Partition, int] = {}
-        self._stored: dict[Partition, int] = {}
+        self._answers: deque[Claimed] = deque()
+        self._owned: dict[Partition, Owned] = {}
+        self._steps = 0
+        self._deadline = math.inf
         self._behind = False
         self._lag_due = time.monotonic()
         self._report_due = self._lag_due + _REPORT_EVERY_S
@@ -67,34 +80,46 @@ class Worker:
                     self._sit_out(error, next(failures), stop)
             self._finish()
         finally:
-            self._source.close()
+            self._source.close(self._left(_PARTING_S))
 
     def turn(self) -> None:
         """Take in what has arrived and hand over what is ready."""
+        # An offset that is skipped to comes after the records before it, and before those behind it.
+        paused = self._batcher.room <= 0 or self._skipping
         with self._metrics.stage("poll"):
-            polled = self._source.poll(self._batcher.room, self._patience(), paused=self._batcher.room <= 0)
+            polled = self._source.poll(self._batcher.room, self._patience(), paused=paused)
         for note in polled.notes:
             self._heed(note)
+        for partition, why in polled.gaps.items():
+            if partition in self._owned:
+                self._owned[partition].skip(self._source.skip_gap(partition, why))
         if polled.records:
             with self._metrics.stage("decode"):
                 for partition, records in polled.records.items():
-                    if partition in self._epochs:
+                    if partition in self._owned:
                         self._batcher.add(records)
+                        self._owned[partition].received = records[-1].offset + 1
         self._claim()
-        if self._batcher.ready and not self._stages.full:
-            self._stages.submit(self._batcher.take(self._epochs))
-        progressed = self._settle()
+        self._hand_over()
+        self._collect()
+        self._begin()
         self._report()
-        self._health.turned(waiting=self._waiting, progressed=progressed)
+        self._note_turn()
 
     @property
     def _waiting(self) -> bool:
         """Whether records wait: some are in our hands, or the topic is known to hold more."""
         return self._behind or len(self._batcher) > 0 or not self._stages.idle
 
+    @property
+    def _skipping(self) -> bool:
+        return any(owned.skipping for owned in self._owned.values())
+
     def _patience(self) -> float:
         if self._stages.full:
             return _FULL_S
+        if self._skipping:
+            return 0.0
         due_in = self._batcher.due_in
         return _PATIENCE_S if due_in is None else min(due_in, _PATIENCE_S)
 
@@ -102,9 +127,8 @@ class Worker:
         """Forget what is known of partitions that came or went; those that came must be claimed anew."""
         self._batcher.drop(note.partitions)
         for partition in note.partitions:
-            self._epochs.pop(partition, None)
             self._asked.pop(partition, None)
-            self._stored.pop(partition, None)
+            self._owned.pop(partition, None)
         came = note.kind == "assigned"
         if came:
             self._unclaimed.update(note.partitions)
@@ -123,39 +147,53 @@ class Worker:
             self._asked |= {claim.partition: claim for claim in claims}
             self._stages.submit(claims)
 
-    def _settle(self) -> bool:
-        """Act on what the stages have finished; say whether a chunk was among it."""
-        progressed = False
-        for done in self._stages.done():
-            if isinstance(done, Chunk):
-                progressed = True
-                self._stored |= done.next_offsets
-                self._source.commit(done.next_offsets)
-                log.debug("stored a chunk", records=len(done), dead_letters=len(done.rejected))
-            else:
-                for claimed in done:
-                    self._begin(claimed)
-        return progressed
+    def _hand_over(self) -> None:
+        """Submit the chunk that is due, and with it the offsets that are skipped to."""
+        if self._stages.full or not (self._batcher.ready or self._skipping):
+            return
+        chunk = self._batcher.take({partition: owned.epoch for partition, owned in self._owned.items()})
+        for partition, owned in self._owned.items():
+            if owned.skipping:
+                chunk.next_offsets[partition] = owned.received
+                chunk.epochs[partition] = owned.epoch
+                owned.skipping = False
+        self._stages.submit(chunk)
 
-    def _begin(self, claimed: Claimed) -> None:
+    def _collect(self) -> None:
+        """Take what the stages have finished."""
+        for done in self._stages.done():
+            if not isinstance(done, Chunk):
+                self._answers += done
+                continue
+            for partition, offset in done.next_offsets.items():
+                owned = self._owned.get(partition)
+                if owned and owned.epoch == done.epochs[partition]:
+                    owned.stored = offset
+            self._source.commit(done.next_offsets)
+            log.debug("stored a chunk", records=len(done), dead_letters=len(done.rejected))
+
+    def _begin(self) -> None:
+        """Read the partitions whose claims are answered; where Kafka is away, the next turn goes on with it."""
+        if not self._answers:
+            return
+        while self._answers:
+            answer = self._answers[0]
+            # Otherwise the partition went, or came again, since: a later claim counts.
+            if self._asked.get(answer.claim.partition) is answer.claim:
+                self._read_on(answer)
+            self._answers.popleft()
+        # Kafka's own offset may be stale, and where no record comes nothing else would put it right.
+        self._source.commit(self._stored())
+
+    def _read_on(self, claimed: Claimed) -> None:
         partition = claimed.claim.partition
-        if self._asked.get(partition) is not claimed.claim:
-            return  # The partition went, or came again, since: a later claim counts.
+        read_from = self._source.begin(partition, claimed.next_offset, made_anew=claimed.made_anew)
         del self._asked[partition]
-        known, now = claimed.topic_id, claimed.claim.topic_id
-        self._source.begin(
-            partition, claimed.next_offset, made_anew=known is not None and now is not None and known != now
-        )
-        self._epochs[partition] = claimed.epoch
-        self._stored[partition] = claimed.next_offset
+        owned = self._owned[partition] = Owned(claimed.epoch, read_from, None if claimed.made_anew else read_from)
+        owned.skipping = claimed.made_anew
         self._health.ready = not self._unclaimed and not self._asked
         self._lag_due = time.monotonic()
-        log.info(
-            "partition claimed",
-            partition=partition.partition,
-            epoch=claimed.epoch,
-            read_from=claimed.next_offset,
-        )
+        log.info("partition claimed", partition=partition.partition, epoch=claimed.epoch, read_from=read_from)
 
     def _sit_out(self, error: Away, pause_s: float, stop: threading.Event) -> None:
         self._metrics.outages.labels("kafka").inc()
@@ -164,30 +202,43 @@ class Worker:
             error=str(error),
             in_seconds=round(pause_s, 2),
         )
-        progressed = self._settle()
-        self._health.turned(waiting=self._waiting, progressed=progressed)
+        self._collect()
+        self._note_turn()
         stop.wait(pause_s)
 
     def _finish(self) -> None:
         """Store what is in flight and tell Kafka; what was only polled is read again by the next owner."""
-        deadline = time.monotonic() + _FINISH_WITHIN_S
+        self._deadline = time.monotonic() + _FINISH_WITHIN_S
         log.info("stopping: finishing what is in flight")
-        self._settle()
-        while not self._stages.idle and time.monotonic() < deadline:
+        self._collect()
+        while not self._stages.idle and time.monotonic() < self._deadline - _PARTING_S:
             time.sleep(_FULL_S)
-            self._settle()
+            self._collect()
         if not self._stages.idle:
             log.warning("work in flight did not finish in time: it is read again after the next start")
-        self._source.commit(self._stored, wait=True)
-        self._stages.close(timeout_s=1)
+        self._source.commit(self._stored(), wait_s=self._left(_PARTING_S / 2))
+        self._stages.close(self._left(_PARTING_S / 4))
         log.info("stopped", records=self._metrics.records)
+
+    def _stored(self) -> dict[Partition, int]:
+        return {partition: owned.stored for partition, owned in self._owned.items() if owned.stored is not None}
+
+    def _left(self, at_most_s: float) -> float:
+        return max(_LEAST_S, min(at_most_s, self._deadline - time.monotonic()))
+
+    def _note_turn(self) -> None:
+        """Each forward pass is progress, as is whatever a stage finishes: a chunk may take a slow model minutes."""
+        steps = self._stages.steps + self._metrics.passes
+        self._health.turned(waiting=self._waiting, progressed=steps != self._steps)
+        self._steps = steps
 
     def _report(self) -> None:
         now = time.monotonic()
         if now >= self._lag_due:
             self._lag_due = now + _LAG_EVERY_S
-            ends = self._source.log_ends()
-            lags = {partition: max(0, ends.get(partition, 0) - at) for partition, at in self._stored.items()}
+            reach = self._source.reach()
+            owned = self._owned.keys() & reach.keys()
+            lags = {partition: self._owned[partition].lag(*reach[partition]) for partition in owned}
             self._behind = any(lags.values())
             self._metrics.set_lag(lags)
         if now >= self._report_due:

@@ -1,6 +1,8 @@
 """Put transcripts on the topic, from JSON lines or plain text."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import msgspec
 from kafka import KafkaProducer
@@ -10,15 +12,31 @@ from worker.connection import kafka_problems, producer_options
 from worker.settings import Settings
 from worker.topics import require_topic
 
-_ACK_TIMEOUT_S = 30.0
+_ACK_TIMEOUT_S: Final = 30.0
+_IN_FLIGHT: Final = 10_000
+"""So many messages may wait for the broker's answer."""
 
 
 def message_of(line: str) -> bytes | None:
-    """Return the message that a line stands for: JSON as it is, other text as a transcript's; None for blank."""
+    """Return the message that a line stands for: JSON as it is, other text as a transcript's; None for blank.
+
+    What begins with a brace is JSON even where it is broken, and is left for the dead letters to show. What begins
+    with a bracket may as well be text that begins with a tag, such as ``[laughter]``: there it takes valid JSON.
+    """
     line = line.strip()
     if not line:
         return None
-    return line.encode() if line.startswith(("{", "[")) else msgspec.json.encode({"text": line})
+    if line.startswith("{") or (line.startswith("[") and _is_json(line)):
+        return line.encode()
+    return msgspec.json.encode({"text": line})
+
+
+def _is_json(line: str) -> bool:
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def key_of(message: bytes) -> bytes | None:
@@ -33,7 +51,8 @@ def key_of(message: bytes) -> bytes | None:
 def publish(lines: Iterable[str], settings: Settings, on_sent: Callable[[], None] = lambda: None) -> int:
     """Publish lines to the transcripts' topic and return how many the broker has acknowledged.
 
-    Messages are not judged: what holds no transcript ends in the dead letters, with a reason.
+    Messages are not judged: what holds no transcript ends in the dead letters, with a reason. Memory does not grow
+    with the number of lines.
 
     Args:
         lines: JSON objects or plain text; blank lines are left out.
@@ -47,13 +66,17 @@ def publish(lines: Iterable[str], settings: Settings, on_sent: Callable[[], None
     require_topic(settings, settings.kafka_topic)
     with kafka_problems("publish"):
         producer = KafkaProducer(**producer_options(settings), linger_ms=5)
+        waiting: deque[Any] = deque()
+        count = 0
         try:
-            futures = []
             for message in filter(None, map(message_of, lines)):
-                futures.append(producer.send(settings.kafka_topic, value=message, key=key_of(message)))
+                if len(waiting) == _IN_FLIGHT:
+                    waiting.popleft().get(timeout=_ACK_TIMEOUT_S)
+                waiting.append(producer.send(settings.kafka_topic, value=message, key=key_of(message)))
+                count += 1
                 on_sent()
-            for future in futures:
-                future.get(timeout=_ACK_TIMEOUT_S)
+            while waiting:
+                waiting.popleft().get(timeout=_ACK_TIMEOUT_S)
         finally:
             producer.close()
-    return len(futures)
+    return count

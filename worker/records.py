@@ -69,12 +69,12 @@ class Rejected(NamedTuple):
 
 @dataclass(slots=True)
 class Chunk:
-    """The records of one transaction and of one commit."""
+    """The records of one transaction and of one commit; without any, it moves offsets over what is no record."""
 
     utterances: list[Utterance] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     next_offsets: dict[Partition, int] = field(default_factory=dict)
-    """The offset after the last record of each partition."""
+    """Where each partition is read on: the offset after its last record, or the end of a gap."""
     epochs: dict[Partition, int] = field(default_factory=dict)
     """The claim under which each partition was read."""
     opened_at: float = field(default_factory=time.monotonic)
@@ -116,6 +116,11 @@ class Claimed:
     next_offset: int
     topic_id: str | None
     """Id of the topic that ``next_offset`` belongs to."""
+
+    @property
+    def made_anew(self) -> bool:
+        """Whether the topic was deleted and made anew, so that ``next_offset`` says nothing of the new one."""
+        return None not in {self.topic_id, self.claim.topic_id} and self.topic_id != self.claim.topic_id
 
 
 class Classifier(Protocol):

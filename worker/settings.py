@@ -63,6 +63,11 @@ class Settings(BaseSettings):
 
     model: str | None = Field(None, description="Model bundle: a folder or a hub name. The released one by default.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    backend: Literal["auto", "torch", "onnx"] = Field(
+        "auto",
+        description="What runs the model; auto is ONNX Runtime on a CPU, where it is installed and the bundle holds a "
+        "file for it (`emotion-training export --onnx --int8`), else torch.",
+    )
     max_batch_tokens: Positive | None = Field(
         None,
         description="Tokens of a forward pass, padding included; 16384 on a GPU and 2048 on a CPU by default.",

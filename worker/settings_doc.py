@@ -29,7 +29,7 @@ comes before the files; upper and lower case are the same.
 _GROUPS: Final = {
     "Kafka": ("kafka_",),
     "Postgres": ("database_",),
-    "Model and batches": ("model", "device", "max_"),
+    "Model and batches": ("model", "device", "backend", "max_"),
     "Dead letters": ("dead_letters_",),
     "Health, metrics and logs": ("http_", "stuck_", "log_"),
 }

@@ -1,23 +1,21 @@
 """The consumer: one member of a consumer group, owned by the main thread."""
 
-import time
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import (
     CommitFailedError,
-    IllegalStateError,
     KafkaError,
+    LogTruncationError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     RebalanceInProgressError,
 )
 from kafka.structs import OffsetAndMetadata
 
+from worker.assignments import Assignment, Assignments
 from worker.connection import KAFKA_AWAY, kafka_options, kafka_problems
 from worker.errors import OffsetOutOfRange
 from worker.records import Claim, Partition, Record
@@ -26,15 +24,8 @@ from worker.topics import require_topic
 
 log = structlog.get_logger(__name__)
 
-CALL_TIMEOUT_MS: Final = 10_000
-"""How long one question to the broker may take before it counts as away."""
-
-
-class Assignment(NamedTuple):
-    """What the group decided: these partitions came, or these went."""
-
-    kind: Literal["assigned", "revoked"]
-    partitions: list[Partition]
+CALL_TIMEOUT_MS: Final = 3_000
+"""How long one question to the broker may take before it counts as away; so long it may delay the stop."""
 
 
 class Polled(NamedTuple):
@@ -42,27 +33,17 @@ class Polled(NamedTuple):
 
     records: dict[Partition, list[Record]]
     notes: list[Assignment]
+    gaps: dict[Partition, str]
+    """Why a partition cannot be read on: the log has no record where we stand."""
 
 
-class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
-    """Writes down what the group decides.
+class Reach(NamedTuple):
+    """How far a partition is read, and how far it goes."""
 
-    It is called on the client's I/O thread in the middle of a poll, where neither database nor consumer may
-    be used; and a partition can be lost and regained within one poll, which only these notes show.
-    """
-
-    def __init__(self) -> None:
-        self._notes: deque[Assignment] = deque()
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._notes.append(Assignment("assigned", [Partition(*partition) for partition in assigned]))
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._notes.append(Assignment("revoked", [Partition(*partition) for partition in revoked]))
-
-    def take(self) -> Iterator[Assignment]:
-        while self._notes:
-            yield self._notes.popleft()
+    position: int
+    """The next offset to read. It passes what is no record: marks of transactions, records that compaction took."""
+    end: int
+    """The offset after the last record."""
 
 
 class KafkaSource:
@@ -78,9 +59,8 @@ class KafkaSource:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._notes = _Notes()
-        self._waiting: set[Partition] = set()
-        self._rejoining_since: float | None = None
+        self._assignments = Assignments()
+        self._waiting = self._assignments.waiting
         with kafka_problems("connect"):
             self._consumer = KafkaConsumer(
                 **kafka_options(settings),
@@ -91,6 +71,7 @@ class KafkaSource:
                 heartbeat_interval_ms=min(3_000, settings.kafka_session_timeout_ms // 3),
                 max_poll_interval_ms=settings.kafka_max_poll_interval_ms,
                 fetch_max_wait_ms=100,
+                reconnect_backoff_max_ms=2_000,  # By default a broker that is back is found after up to 30 s.
                 allow_auto_create_topics=False,
                 isolation_level="read_committed",
                 metrics_enabled=False,
@@ -109,34 +90,30 @@ class KafkaSource:
             paused: fetch nothing, only stay a member.
 
         Returns:
-            Records by partition, in order, and what the group has decided since the last poll. Records of
-            partitions that are not claimed yet are among them: the caller drops those.
+            Records by partition, in order, what the group has decided since the last poll, and gaps to be left
+            with `skip_gap`. Records of partitions that are not claimed yet are among them: the caller drops those.
         """
+        self._join_again_if_forgotten()
         self._pause(everything=paused)
         fetched: dict[Any, list[Record]] = {}
-        lost: dict[Any, int] = {}
+        gaps: dict[Any, str] = {}
         with kafka_problems("poll"):
             try:
                 fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max(1, max_records))
             except NoOffsetForPartitionError:
                 pass  # A new group: its first assignment is in the notes, and `claims` finds where to begin.
             except OffsetOutOfRangeError as error:
-                lost = error.args[0]
-        notes = list(self._notes.take())
-        for note in notes:
-            if note.kind == "assigned":
-                self._waiting.update(note.partitions)
-                self._rejoining_since = None
-            else:
-                self._waiting.difference_update(note.partitions)
-                self._rejoining_since = time.monotonic()
-        with kafka_problems("skip a gap"):
-            for partition, offset in lost.items():
-                # Before the claim it is Kafka's own offset, which may be stale and is not the truth.
-                if partition not in self._waiting:
-                    self._leave_gap(Partition(*partition), f"offset {offset} is not in the log")
-        self._join_again_if_forgotten()
-        return Polled({Partition(*partition): records for partition, records in fetched.items()}, notes)
+                gaps = {partition: f"offset {offset} is not in the log" for partition, offset in error.args[0].items()}
+            except LogTruncationError as error:
+                why = "the log was truncated before the offset that was read last, as an unclean leader election does"
+                gaps = dict.fromkeys(error.divergent_offsets, why)
+        notes = self._assignments.take()
+        return Polled(
+            {Partition(*partition): records for partition, records in fetched.items()},
+            notes,
+            # Before the claim it is Kafka's own offset, which may be stale and is not the truth.
+            {Partition(*partition): why for partition, why in gaps.items() if partition not in self._waiting},
+        )
 
     def claims(self, partitions: Collection[Partition]) -> list[Claim]:
         """Prepare the claims of newly assigned partitions.
@@ -156,22 +133,52 @@ class KafkaSource:
                 claims.append(Claim(Partition(*partition), start, topic_id))
         return claims
 
-    def begin(self, partition: Partition, next_offset: int, *, made_anew: bool) -> None:
+    def begin(self, partition: Partition, next_offset: int, *, made_anew: bool) -> int:
         """Read a claimed partition from ``next_offset`` on.
+
+        Returns:
+            Where it is read from: ``next_offset``, but for a topic that was made anew.
 
         Raises:
             OffsetOutOfRange: the offset belongs to a topic that was deleted and made anew.
         """
-        self._waiting.discard(partition)
         if made_anew:
-            self._leave_gap(partition, f"the topic was made anew since offset {next_offset} was stored")
+            next_offset = self.skip_gap(partition, f"the topic was made anew since offset {next_offset} was stored")
         else:
             self._seek(TopicPartition(*partition), next_offset)
+        self._waiting.discard(partition)
+        return next_offset
 
-    def commit(self, next_offsets: Mapping[Partition, int], *, wait: bool = False) -> None:
+    def skip_gap(self, partition: Partition, why: str) -> int:
+        """Read a partition from the end of the log that the operator chose for such a case.
+
+        Returns:
+            Where it is read from. It must be stored before any record is: a crash would skip again.
+
+        Raises:
+            OffsetOutOfRange: the operator chose none.
+        """
+        policy = self._settings.kafka_offset_out_of_range
+        if policy == "fail":
+            raise OffsetOutOfRange(
+                f"{partition.topic}[{partition.partition}]: {why}. Records may be missing. To go on, set "
+                "WORKER_KAFKA_OFFSET_OUT_OF_RANGE=earliest (the oldest record there is) or latest (only new ones)"
+            )
+        wanted = TopicPartition(*partition)
+        with kafka_problems("skip a gap"):
+            offset = self._ends([wanted], policy)[wanted]
+        log.warning("skipping over a gap: records may be missing", partition=partition, why=why, read_from=offset)
+        self._seek(wanted, offset)
+        return offset
+
+    def commit(self, next_offsets: Mapping[Partition, int], *, wait_s: float = 0) -> None:
         """Tell Kafka what is stored, for its lag tools to see; the truth stays in the database.
 
         A commit that fails is no loss: the next one says more.
+
+        Args:
+            next_offsets: offsets of partitions; those that are not ours any more are left out.
+            wait_s: how long to wait for the broker's answer, in seconds; by default it is not waited for.
         """
         assigned = self._consumer.assignment()
         offsets = {
@@ -182,32 +189,40 @@ class KafkaSource:
         if not offsets:
             return
         try:
-            if wait:
-                self._consumer.commit(offsets, timeout_ms=2_000)
+            if wait_s:
+                self._consumer.commit(offsets, timeout_ms=int(wait_s * 1000))
             else:
                 self._consumer.commit_async(offsets, callback=_note_failed_commit)
         except (CommitFailedError, RebalanceInProgressError, *KAFKA_AWAY) as error:
             _note_failed_commit(offsets, error)
 
-    def log_ends(self) -> dict[Partition, int]:
-        """Return the offset after the last record of each partition that is read now."""
+    def reach(self) -> dict[Partition, Reach]:
+        """Return how far each partition is read, of those that are read now."""
+        partitions = self._consumer.assignment() - self._waiting
         with kafka_problems("ask for the end of the log"):
-            ends = self._consumer.end_offsets(self._consumer.assignment() - self._waiting, timeout_ms=CALL_TIMEOUT_MS)
-        return {Partition(*partition): end for partition, end in ends.items()}
+            ends = self._consumer.end_offsets(partitions, timeout_ms=CALL_TIMEOUT_MS)
+            try:
+                positions = {each: self._consumer.position(each, timeout_ms=CALL_TIMEOUT_MS) for each in partitions}
+            except (NoOffsetForPartitionError, LogTruncationError):
+                return {}  # The next poll meets it too, and tells.
+        return {
+            Partition(*partition): Reach(position, ends[partition])
+            for partition, position in positions.items()
+            if position is not None
+        }
 
-    def close(self) -> None:
-        """Leave the group. It is bounded, since a rebalance under way could hold it up."""
-        self._consumer.close(autocommit=False, timeout_ms=2_000)
+    def close(self, timeout_s: float) -> None:
+        """Leave the group; a rebalance under way, or a broker that is away, must not hold it up for longer."""
+        self._consumer.close(autocommit=False, timeout_ms=int(timeout_s * 1000))
 
     def _subscribe(self) -> None:
-        self._consumer.subscribe([self._settings.kafka_topic], listener=self._notes)
+        self._consumer.subscribe([self._settings.kafka_topic], listener=self._assignments)
 
     def _join_again_if_forgotten(self) -> None:
         """Join anew when a rebalance took our partitions and brought none, which the client (3.0.12) may do."""
         patience_s = self._settings.kafka_session_timeout_ms / 1000
-        if self._rejoining_since is not None and time.monotonic() - self._rejoining_since > patience_s:
+        if self._assignments.forgotten(patience_s):
             log.warning("a rebalance has brought no partitions: joining the group anew", waited_s=patience_s)
-            self._rejoining_since = time.monotonic()
             with kafka_problems("leave the group"):
                 self._consumer.unsubscribe()
             self._subscribe()
@@ -219,22 +234,8 @@ class KafkaSource:
         self._consumer.resume(*(assigned - blocked))
 
     def _seek(self, partition: TopicPartition, offset: int) -> None:
-        try:
+        if partition in self._consumer.assignment():
             self._consumer.seek(partition, offset)
-        except IllegalStateError:
-            log.debug("partition went before it could be read", partition=partition)
-
-    def _leave_gap(self, partition: Partition, why: str) -> None:
-        policy = self._settings.kafka_offset_out_of_range
-        if policy == "fail":
-            raise OffsetOutOfRange(
-                f"{partition.topic}[{partition.partition}]: {why}. Records may be missing. To go on, set "
-                "WORKER_KAFKA_OFFSET_OUT_OF_RANGE=earliest (the oldest record there is) or latest (only new ones)"
-            )
-        wanted = TopicPartition(*partition)
-        offset = self._ends([wanted], policy)[wanted]
-        log.warning("skipping over a gap: records may be missing", partition=partition, why=why, read_from=offset)
-        self._seek(wanted, offset)
 
     def _ends(self, partitions: Collection[TopicPartition], which: str) -> dict[TopicPartition, int]:
         ask = self._consumer.beginning_offsets if which == "earliest" else self._consumer.end_offsets

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import structlog
 
 from schemas.emotions import EMOTIONS
 from worker.bisection import bisect
+from worker.database import DatabaseAway
 from worker.dead_letters import DeadLetterLimit, DeadLetters
 from worker.errors import Away
 from worker.metrics import Metrics
@@ -38,9 +40,11 @@ class Stages:
         self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._in_flight = 0
+        # One number for each thread, which alone writes it.
+        self._steps = {"inference": 0, "storage": 0}
         self._threads = [
-            self._thread("inference", lambda: self._run(self._to_inference, inference, self._to_storage.put)),
-            self._thread("storage", lambda: self._run(self._to_storage, storage, self._finish)),
+            self._thread("inference", self._to_inference, inference, self._to_storage.put),
+            self._thread("storage", self._to_storage, storage, self._finish),
         ]
 
     @property
@@ -52,6 +56,16 @@ class Stages:
     def idle(self) -> bool:
         """Whether nothing is in flight."""
         return self._in_flight == 0
+
+    @property
+    def running(self) -> bool:
+        """Whether a thread has not ended: it waits for work, or is in the middle of some."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def steps(self) -> int:
+        """How often a stage has finished a chunk or a claim; it grows while any stage gets on."""
+        return sum(self._steps.values())
 
     def start(self) -> None:
         """Start both threads."""
@@ -80,27 +94,31 @@ class Stages:
             raise self._failure
 
     def close(self, timeout_s: float) -> None:
-        """End the threads once they have nothing in flight; one that hangs is left behind as a daemon."""
+        """End the threads where nothing is in flight; one that is busy is left behind, as a daemon."""
         if self.idle:
+            deadline = time.monotonic() + timeout_s
             self._to_inference.put(_STOP)
             for thread in self._threads:
-                thread.join(timeout_s)
+                thread.join(max(0, deadline - time.monotonic()))
 
     def _finish(self, item: Done | None) -> None:
         if item is not _STOP:
             self._done.put(item)
 
-    @staticmethod
-    def _thread(name: str, target: Callable[[], None]) -> threading.Thread:
-        return threading.Thread(target=target, name=name, daemon=True)
+    def _thread(
+        self, name: str, source: queue.Queue[Work | None], stage: Callable[[Work], Any], sink: Callable[[Any], None]
+    ) -> threading.Thread:
+        def run() -> None:
+            try:
+                while (work := source.get()) is not _STOP:
+                    done = stage(work)
+                    self._steps[name] += 1
+                    sink(done)
+                sink(_STOP)
+            except BaseException as error:  # noqa: BLE001 - a thread's entry point: the main thread raises it.
+                self._failure = error
 
-    def _run(self, source: queue.Queue[Work | None], stage: Callable[[Work], Any], sink: Callable[[Any], None]) -> None:
-        try:
-            while (work := source.get()) is not _STOP:
-                sink(stage(work))
-            sink(_STOP)
-        except BaseException as error:  # noqa: BLE001 - a thread's entry point: the main thread raises it.
-            self._failure = error
+        return threading.Thread(target=run, name=name, daemon=True)
 
 
 class Inference:
@@ -120,6 +138,7 @@ class Inference:
     def __call__(self, work: Work) -> Work:
         """Classify a chunk; pass a claim on."""
         if isinstance(work, Chunk):
+            log.debug("classifying a chunk", records=len(work))
             with self._metrics.stage("inference"):
                 spoken = [item for item in work.utterances if item.text]
                 culprits = bisect(spoken, self._classify, self._most_in_a_row)
@@ -152,7 +171,13 @@ class Storage:
             on=Away, attempts=None, timeout=None, wait_initial=0.1, wait_max=_RETRY_AT_MOST_S, wait_jitter=1.0
         ):
             with attempt, self._metrics.stage("storage"):
-                return self._write(work) if isinstance(work, Chunk) else self._store.claim(work)
+                try:
+                    return self._write(work) if isinstance(work, Chunk) else self._store.claim(work)
+                except Away as error:
+                    # Of Kafka there is here only the producer of dead letters.
+                    what = "postgres" if isinstance(error, DatabaseAway) else "kafka"
+                    self._metrics.outages.labels(what).inc()
+                    raise
         raise AssertionError("retries have no end")
 
     def _write(self, chunk: Chunk) -> Chunk:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
+from zlib import crc32
 
 import psycopg
 import structlog
@@ -28,7 +29,8 @@ _MOVE: Final = text("""
     WHERE group_id = :group_id AND topic = :topic AND partition = :partition AND epoch = :epoch
 """)
 
-# What a message may be, column by column, with the Postgres type that binary COPY must be told.
+# What a message may be, column by column, with the Postgres type that binary COPY must be told. The emotions travel as
+# the text of an array: the driver spends as long on a list of one as on all the other columns.
 _COLUMNS: Final = {
     "transcript_id": "text",
     "source": "text",
@@ -37,7 +39,7 @@ _COLUMNS: Final = {
     "segment": "int4",
     "text": "text",
     "spoken_at": "timestamptz",
-    "emotions": "text[]",
+    "emotions": "text",
     **dict.fromkeys(EMOTIONS, "float4"),
     "model_version": "text",
     "normalizer": "text",
@@ -49,14 +51,17 @@ _TYPES: Final = list(_COLUMNS.values())
 _NAMES: Final = ", ".join(_COLUMNS)
 _UNSCORED: Final = (None,) * len(EMOTIONS)
 
+# A pooler keeps sessions, and temporary tables with them, beyond a worker's life: another layout gets another name.
+_INCOMING: Final = f"incoming_{crc32(str(_COLUMNS).encode()):08x}"
 _TEMPORARY: Final = f"""
-    CREATE TEMPORARY TABLE IF NOT EXISTS incoming
-    ON COMMIT DELETE ROWS AS SELECT {_NAMES} FROM emotion_results WITH NO DATA
+    CREATE TEMPORARY TABLE IF NOT EXISTS {_INCOMING}
+    ON COMMIT DELETE ROWS AS SELECT {_NAMES.replace("emotions", "emotions::text")} FROM emotion_results WITH NO DATA
 """  # noqa: S608 - the names are the constants above.
-_COPY: Final = f"COPY incoming ({_NAMES}) FROM STDIN (FORMAT BINARY)"
+_COPY: Final = f"COPY {_INCOMING} ({_NAMES}) FROM STDIN (FORMAT BINARY)"
 # Rows go in by key, so that two workers that replay each other's rows lock them in one order.
 _MERGE: Final = f"""
-    INSERT INTO emotion_results ({_NAMES}) SELECT {_NAMES} FROM incoming ORDER BY transcript_id
+    INSERT INTO emotion_results ({_NAMES})
+    SELECT {_NAMES.replace("emotions", "emotions::text[]")} FROM {_INCOMING} ORDER BY transcript_id
     ON CONFLICT (transcript_id) DO UPDATE
     SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "transcript_id")}, processed_at = now()
 """  # noqa: S608 - the names are the constants above.
@@ -156,9 +161,11 @@ class ResultStore:
         def attempt(run: Sequence[Utterance]) -> None:
             with database_problems(), connection.begin_nested():
                 if len(run) < len(utterances):  # The rows of the parts before this one are merged already.
-                    connection.exec_driver_sql("DELETE FROM incoming")
+                    connection.exec_driver_sql(f"DELETE FROM {_INCOMING}")  # noqa: S608 - a constant.
                 self._copy(connection, run)
 
+        if not utterances:
+            return []
         connection.exec_driver_sql(_TEMPORARY)
         culprits = bisect(utterances, attempt, self._most_in_a_row)
         return [Rejected(item.record, "store", error) for item, error in culprits]
@@ -184,7 +191,7 @@ class ResultStore:
             transcript.segment,
             transcript.text.replace("\0", ""),
             transcript.spoken_at,
-            item.emotions or [],
+            f"{{{','.join(item.emotions or ())}}}",
             *(item.scores or _UNSCORED),
             *self._model,
             record.topic,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from tokenizers import Tokenizer
+
 _MOST_WORDS: Final = 200_000
 """About 40 MB; a week of calls uses fewer words, and beyond that the cache starts anew."""
 
@@ -23,14 +25,14 @@ class Tokens:
     tokenizer at hand is tried out at load; where it does not, each text goes through the tokenizer.
 
     Args:
-        tokenizer: a fast tokenizer of transformers.
+        tokenizer: of the bundle; its own truncation and padding are turned off.
         max_tokens: the longest sequence, special tokens included; a longer text loses its end.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
-        self._encode: Callable[..., Any] = tokenizer.backend_tokenizer.encode_batch
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._encode: Callable[..., Any] = tokenizer.encode_batch
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         empty = self._ids([""], special=True)[0]
         one = self._ids(["да"], special=True)[0]
         inner = len(self._ids(["да"], special=False)[0])

@@ -1,15 +1,21 @@
-"""At the start: wait for what is away, stop for what is wrong."""
+"""Wait for what is away, stop for what is wrong."""
 
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypeVar
 
 import structlog
 
 from worker.errors import Away
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
+
+
+class Stopped(Exception):
+    """Told to stop while a service was waited for."""
 
 
 def pauses() -> Iterator[float]:
@@ -20,25 +26,26 @@ def pauses() -> Iterator[float]:
         pause = min(5.0, pause * 2)
 
 
-def wait_for_services(stop: threading.Event, **checks: Callable[[], Any]) -> None:
-    """Run each check until it passes.
+def wait_for(service: str, attempt: Callable[[], T], stop: threading.Event) -> T:
+    """Try until the service is there, and return what the attempt returns.
 
     Args:
+        service: its name, for the log.
+        attempt: raises Away while the service cannot be reached.
         stop: ends the waiting.
-        checks: by name of the service; each raises Away while it cannot be reached.
 
     Raises:
-        ConfigurationError: from a check: the service is there but refuses us.
+        Stopped: told to stop.
+        ConfigurationError: from the attempt: the service is there but refuses us.
     """
-    for name, check in checks.items():
-        for pause_s in pauses():
-            if stop.is_set():
-                return
-            try:
-                check()
-                break
-            except Away as error:
-                log.warning(
-                    "waiting for a service that is away", service=name, error=str(error), in_seconds=round(pause_s, 2)
-                )
-                stop.wait(pause_s)
+    failures = pauses()
+    while not stop.is_set():
+        try:
+            return attempt()
+        except Away as error:
+            pause_s = next(failures)
+            log.warning(
+                "waiting for a service that is away", service=service, error=str(error), in_seconds=round(pause_s, 2)
+            )
+            stop.wait(pause_s)
+    raise Stopped

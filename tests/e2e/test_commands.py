@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,15 +75,18 @@ def test_migrate_works_from_any_folder_and_again(empty_database: str, tmp_path: 
 
 def test_publish_takes_a_file_of_json_and_of_plain_text(kafka: str, topic: str, tmp_path: Path) -> None:
     file = tmp_path / "lines"
-    file.write_text('{"text": "да", "session_id": "call-1"}\n\n  ну наконец то  \n[not judged\n', encoding="utf-8")
+    file.write_text(
+        '{"text": "да", "session_id": "call-1"}\n\n  ну наконец то  \n[смех] да\n{not judged\n', encoding="utf-8"
+    )
 
     done = emotion_worker("publish", str(file), WORKER_KAFKA_BOOTSTRAP_SERVERS=kafka, WORKER_KAFKA_TOPIC=topic)
 
-    assert (done.returncode, done.stdout) == (0, f"published 3 messages to {topic}\n"), done.stderr
-    assert {(record.key, record.value.decode()) for record in records(kafka, topic, 3)} == {
+    assert (done.returncode, done.stdout) == (0, f"published 4 messages to {topic}\n"), done.stderr
+    assert {(record.key, record.value.decode()) for record in records(kafka, topic, 4)} == {
         (b"call-1", '{"text": "да", "session_id": "call-1"}'),
         (None, '{"text":"ну наконец то"}'),
-        (None, "[not judged"),
+        (None, '{"text":"[смех] да"}'),
+        (None, "{not judged"),
     }
 
 
@@ -139,6 +143,35 @@ def test_classify_reads_a_file_and_stops_when_its_reader_does(tmp_path: Path) ->
         process.stdout.close()
         assert "Traceback" not in process.stderr.read().decode()
     assert process.returncode in {0, -signal.SIGPIPE}
+
+
+def test_ctrl_c_ends_a_command_without_a_trace() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent_broker:
+        address = f"127.0.0.1:{silent_broker.getsockname()[1]}"
+        with subprocess.Popen(
+            [WORKER, "dead-letters", "list"],
+            env=os.environ | {"WORKER_KAFKA_BOOTSTRAP_SERVERS": address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            silent_broker.accept()
+            process.send_signal(signal.SIGINT)
+            assert process.communicate() == (b"", b"")
+    assert process.returncode == 128 + signal.SIGINT
+
+
+def test_a_command_whose_reader_has_gone_ends_as_others_do(empty_database: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen(
+        [WORKER, "migrate"],
+        env=os.environ | {"WORKER_DATABASE_URL": empty_database},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    ) as process:
+        os.close(writer)
+        assert process.communicate()[1] == b""
+    assert process.returncode == -signal.SIGPIPE
 
 
 def test_classify_names_the_line_that_is_no_transcript() -> None:

@@ -1,75 +1,27 @@
 """The classifier says what plain transformers say of the same bundle, text by text."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from bundles import TEXTS, make_bundle
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, pre_tokenizers, processors
-from tokenizers.models import Unigram
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
-    PreTrainedTokenizerFast,
-)
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from schemas.bundle import MANIFEST, Calibration, Manifest, read_manifest
+from schemas.bundle import CONFIG, MANIFEST, read_manifest
 from schemas.emotions import EMOTIONS
-from schemas.normalization import NORMALIZER, normalize
+from worker.backend import OutOfMemory
 from worker.classifier import EmotionClassifier
 from worker.composition import released_model
 from worker.errors import ConfigurationError, RejectedData
 from worker.metrics import Metrics
-
-SAID = "алло я по поводу заказа номер 12 он должен был приехать еще вчера это безобразие ну хорошо спасибо вам"
-WORDS = SAID.split()
-# Of all lengths in no order, some alike, some longer than any model here takes.
-TEXTS = [
-    normalize(" ".join(WORDS[start % 7 :][: 1 + start * 5 % 11]) * (1 + 30 * (start % 13 == 0))) for start in range(60)
-]
-
-
-def make_bundle(folder: Path, **changed: Any) -> str:
-    """Write an untrained model with a small Unigram vocabulary and a manifest."""
-    letters = sorted({letter for word in WORDS for letter in word})
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", *dict.fromkeys(f"▁{word}" for word in WORDS), *letters]
-    inner = Tokenizer(Unigram([(piece, -float(at > 3)) for at, piece in enumerate(pieces)], unk_id=3))
-    inner.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
-    inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    inner.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
-    tokenizer.add_special_tokens({"pad_token": "<pad>", "unk_token": "<unk>"})
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(7)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        pad_token_id=1,
-        num_labels=len(EMOTIONS),
-        initializer_range=0.2,  # Scores that differ from text to text.
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    manifest = {
-        "version": "random-1",
-        "labels": EMOTIONS,
-        "thresholds": dict.fromkeys(EMOTIONS, 0.5),
-        "calibration": {emotion: Calibration(1 + at / 10, at / 7 - 0.5) for at, emotion in enumerate(EMOTIONS)},
-        "normalizer": NORMALIZER,
-        "base_model": "none",
-        "data_fingerprint": "none",
-        "metrics": {},
-        "created_at": "2026-01-01T00:00:00Z",
-        "max_tokens": 64,
-    }
-    (folder / MANIFEST).write_bytes(Manifest(**manifest | changed).encode())
-    return str(folder)
+from worker.torch_backend import TorchBackend
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +36,7 @@ def bundle(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def classifier(bundle: str) -> EmotionClassifier:
-    return EmotionClassifier(bundle, "cpu")
+    return EmotionClassifier(bundle, "cpu", backend="torch")
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +61,13 @@ def expected(bundle: str) -> NDArray[np.float64]:
 def small(random_bundle: str) -> EmotionClassifier:
     """A random model in float32 with a budget of a few texts."""
     classifier = EmotionClassifier(random_bundle, "cpu", max_batch_tokens=256)
-    classifier._model.float()
+    model_of(classifier)._model.float()
     return classifier
+
+
+def model_of(classifier: EmotionClassifier) -> TorchBackend:
+    assert isinstance(classifier._backend, TorchBackend)
+    return classifier._backend
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 1e-2)], ids=str)
@@ -118,7 +75,7 @@ def test_scores_are_those_of_a_plain_forward_pass_in_the_order_of_the_texts(
     precision: torch.dtype, tolerance: float, classifier: EmotionClassifier, bundle: str, expected: NDArray[np.float64]
 ) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(bundle, dtype=torch.float32).eval()
-    classifier._model = model.to(precision)
+    model_of(classifier)._model = model.to(precision)
 
     scores = classifier.classify(TEXTS)
 
@@ -139,13 +96,13 @@ def test_no_forward_pass_takes_more_tokens_than_the_budget(
     small: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    original = small._forward
+    forward = model_of(small)._forward
 
-    def measured(ids: list[list[int]], lengths: NDArray[np.int64]) -> torch.Tensor:
-        sizes.append(len(ids) * max(map(len, ids)))
-        return original(ids, lengths)
+    def measured(inputs: NDArray[np.int64]) -> torch.Tensor:
+        sizes.append(inputs[0].size)
+        return forward(inputs)
 
-    monkeypatch.setattr(small, "_forward", measured)
+    monkeypatch.setattr(small._backend, "_forward", measured)
     small.classify(TEXTS)
     assert len(sizes) > 2
     assert max(sizes) <= 256
@@ -169,14 +126,14 @@ def test_out_of_memory_halves_the_budget_and_changes_no_score(
 ) -> None:
     expected = small.classify(TEXTS)
     failures = [torch.OutOfMemoryError("CUDA out of memory")]
-    original = small._forward
+    forward = model_of(small)._forward
 
-    def scarce(*arguments: Any) -> torch.Tensor:
+    def scarce(inputs: NDArray[np.int64]) -> torch.Tensor:
         if failures:
             raise failures.pop()
-        return original(*arguments)
+        return forward(inputs)
 
-    monkeypatch.setattr(small, "_forward", scarce)
+    monkeypatch.setattr(small._backend, "_forward", scarce)
     scores = small.classify(TEXTS)
     assert small.max_batch_tokens == 128
     assert np.abs(scores - expected).max() < 1e-5
@@ -185,10 +142,11 @@ def test_out_of_memory_halves_the_budget_and_changes_no_score(
 def test_no_memory_for_a_single_text_is_for_the_operator_to_solve(
     small: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none_left(*_: Any) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    def none_left(_: int) -> None:
+        raise OutOfMemory("CUDA out of memory")
 
-    monkeypatch.setattr(small, "_forward", none_left)
+    monkeypatch.setattr(small._backend, "fit", none_left)
+    small._ready_for = 0
     with pytest.raises(ConfigurationError, match="WORKER_DEVICE=cpu"):
         small.classify(TEXTS)
 
@@ -203,7 +161,7 @@ def test_a_failure_is_the_texts_unless_the_device_is_broken(
     def fail(*_: Any) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr(small, "_forward", fail)
+    monkeypatch.setattr(small._backend, "_forward", fail)
     with pytest.raises(seen, match=str(error)):
         small.classify(TEXTS)
 
@@ -230,6 +188,77 @@ def test_a_manifest_that_cannot_be_read_is_refused_with_advice(tmp_path: Path) -
     (tmp_path / MANIFEST).write_text('{"version": "1"', encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"cannot be read: .*Export the bundle anew"):
         EmotionClassifier(str(tmp_path))
+
+
+def change_config(folder: Path, **fields: Any) -> None:
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    (folder / CONFIG).write_text(json.dumps(config | fields), encoding="utf-8")
+
+
+def cut_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def lose_weights(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if "layer.1" not in name}
+    save_file(kept, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "weights cannot be loaded .*model.safetensors"),
+        (cut_weights, "weights cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b""), "weights cannot be loaded"),
+        (lose_weights, "of different models: bert.encoder.layer.1"),
+        (lambda folder: change_config(folder, num_hidden_layers=1), "of different models: bert.encoder.layer.1"),
+        (lambda folder: change_config(folder, hidden_size=64), "weights cannot be loaded"),
+        (lambda folder: change_config(folder, hidden_size="wide"), "weights cannot be loaded"),
+        (lambda folder: change_config(folder, hidden_act="none such"), "weights cannot be loaded"),
+        (lambda folder: change_config(folder, id2label=dict(enumerate(EMOTIONS[::-1]))), "neutral, .* \\(id2label\\)"),
+        (lambda folder: (folder / CONFIG).unlink(), f"no {CONFIG}"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer.json"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer.json cannot be read"),
+    ],
+    ids=[
+        "no weights",
+        "weights cut short",
+        "empty weights",
+        "a layer is missing",
+        "a layer too much",
+        "another size",
+        "a size that is none",
+        "an unknown function",
+        "labels in another order",
+        "no config",
+        "no tokenizer",
+        "half a tokenizer",
+    ],
+)
+def test_a_damaged_bundle_is_refused_in_one_line(
+    damage: Callable[[Path], Any], says: str, random_bundle: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(random_bundle, folder)
+    damage(folder)
+    with pytest.raises(ConfigurationError, match=says) as refusal:
+        EmotionClassifier(str(folder), "cpu")
+    assert "\n" not in str(refusal.value)
+    assert str(folder) in str(refusal.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigurationError, match=r"the hub does not give it .*WORKER_MODEL must name") as refusal:
+        EmotionClassifier("nobody/no-such-model")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(ConfigurationError, match=r"model \./models/nothing: no such folder"):
+        EmotionClassifier("./models/nothing")
 
 
 @pytest.mark.parametrize(

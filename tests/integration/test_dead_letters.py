@@ -3,18 +3,23 @@
 import base64
 import json
 import random
+import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import emotion_worker
 from flow import BAD, Flow
 from kafka import KafkaProducer
+from kafka.record.default_records import DefaultRecordBatchBuilder
 from services import dead_letters_of, wait_for
 
 pytestmark = pytest.mark.kafka
 
 IN_A_ROW = 20
+YESTERDAY_MS = time.time_ns() // 10**6 - 24 * 3600 * 1000
 LARGEST = 1_048_480
 """Bytes of a value that only just fits into a topic, by the broker's default of max.message.bytes."""
 REPAIR = """\
@@ -27,12 +32,21 @@ print(json.dumps({"id": message["id"], "text": message["txt"]}))
 
 
 def send(
-    flow: Flow, value: bytes | None, key: bytes | None = None, headers: list[tuple[str, bytes]] | None = None
+    flow: Flow,
+    value: bytes | None,
+    key: bytes | None = None,
+    headers: list[tuple[str, bytes]] | None = None,
+    timestamp_ms: int | None = None,
 ) -> None:
     # The client refuses to send what has neither key nor value; other clients send it, and so does a serializer.
     producer = KafkaProducer(bootstrap_servers=flow.bootstrap, value_serializer=lambda _: value)
-    producer.send(flow.topic, value="", key=key, headers=headers, partition=2).get(30)
+    producer.send(flow.topic, value="", key=key, headers=headers, partition=2, timestamp_ms=timestamp_ms).get(30)
     producer.close()
+
+
+def settings_of(flow: Flow) -> dict[str, str]:
+    """The settings of the flow, for a command whose output is read."""
+    return {name: value for name, value in flow.settings.items() if name != "WORKER_LOG_LEVEL"}
 
 
 def wait_for_the_end(flow: Flow) -> None:
@@ -41,21 +55,29 @@ def wait_for_the_end(flow: Flow) -> None:
 
 def test_a_dead_letter_keeps_its_bytes_key_and_headers_and_says_where_it_failed_and_why(flow: Flow) -> None:
     flow.publish(10)
-    send(
-        flow, b"\xff not JSON", b"call-1", [("trace", b"\x01\x02"), ("__connect.errors.stage", b"of an earlier replay")]
-    )
+    own = [("trace", b"\x01\x02"), ("__connect.errors.stage", b"of an earlier replay")]
+    send(flow, b"\xff not JSON", b"call-1", own, YESTERDAY_MS)
     flow.start()
     wait_for_the_end(flow)
 
     (letter,) = flow.dead_letters()
 
     assert (letter.value, letter.key) == (b"\xff not JSON", b"call-1")
-    own, *said = letter.headers
-    assert own == ("trace", b"\x01\x02")
+    kept, *said = letter.headers
+    assert kept == ("trace", b"\x01\x02")
     headers = {name.removeprefix("__connect.errors."): value.decode() for name, value in said}
-    assert list(headers) == ["topic", "partition", "offset", "stage", "exception.class.name", "exception.message"]
+    assert list(headers) == [
+        "topic",
+        "partition",
+        "offset",
+        "timestamp",
+        "stage",
+        "exception.class.name",
+        "exception.message",
+    ]
     assert (headers["topic"], headers["partition"], headers["stage"]) == (flow.topic, "2", "decode")
     assert int(headers["offset"]) <= 10
+    assert int(headers["timestamp"]) == YESTERDAY_MS
     assert headers["exception.class.name"] == "InvalidTranscript"
     assert "malformed" in headers["exception.message"]
     assert flow.count() == 10
@@ -71,6 +93,27 @@ def test_a_record_with_neither_key_nor_value_is_a_dead_letter_too(flow: Flow) ->
 
     assert [(letter.key, letter.value) for letter in letters] == [(None, b""), (b"call-1", None)]
     assert all(b"no value" in dict(letter.headers)["__connect.errors.exception.message"] for letter in letters)
+
+
+def test_a_record_with_a_header_without_a_value_is_a_dead_letter_too(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = DefaultRecordBatchBuilder.append
+
+    def append_nulls(batch: DefaultRecordBatchBuilder, *fields: Any) -> Any:
+        # What the client refuses to send and other clients do.
+        *others, headers = fields
+        return append(batch, *others, [(name, value or None) for name, value in headers])
+
+    monkeypatch.setattr(DefaultRecordBatchBuilder, "append", append_nulls)
+    send(flow, b"garbage", headers=[("trace", b"1"), ("span", b"")])
+    flow.start()
+    wait_for_the_end(flow)
+
+    (letter,) = flow.dead_letters()
+
+    assert letter.value == b"garbage"
+    assert letter.headers[:2] == [("trace", b"1"), ("span", b"")]
 
 
 def test_a_broken_record_as_large_as_the_topic_takes_is_a_dead_letter_too(flow: Flow) -> None:
@@ -102,7 +145,7 @@ def test_dead_letters_are_listed_and_what_was_repaired_is_replayed_once(flow: Fl
     flow.publish_raw([b'{"id": "broken", "txt": "\xd0\xb4\xd0\xb0"}', *BAD])
     worker = flow.start()
     wait_for_the_end(flow)
-    settings = {name: value for name, value in flow.settings.items() if name != "WORKER_LOG_LEVEL"}
+    settings = settings_of(flow)
 
     listed = emotion_worker("dead-letters", "list", **settings)
     replayed = emotion_worker(*repairing, **settings)
@@ -119,6 +162,45 @@ def test_dead_letters_are_listed_and_what_was_repaired_is_replayed_once(flow: Fl
     assert worker.stop() == 0
     assert [row["text"] for row in flow.rows() if row["transcript_id"] == "broken"] == ["да"]
     assert len(flow.dead_letters()) == 1 + len(BAD)
+
+
+def test_a_replayed_record_keeps_its_timestamp(flow: Flow) -> None:
+    send(flow, b'{"txt": "\xd0\xb4\xd0\xb0"}', b"call-1", timestamp_ms=YESTERDAY_MS)
+    flow.start()
+    wait_for_the_end(flow)
+
+    replayed = emotion_worker("dead-letters", "replay", "--repair", "sed s/txt/text/", **settings_of(flow))
+
+    assert replayed.stdout == "published 1 messages again, left out 0\n", replayed.stderr
+    flow.wait_for_rows(1)
+    (row,) = flow.rows()
+    assert round(row["spoken_at"].timestamp() * 1000) == YESTERDAY_MS
+    assert row["session_id"] == "call-1"
+
+
+def test_a_replay_that_is_killed_goes_on_where_it_was(flow: Flow) -> None:
+    """What was published before is not published again, and what was left out is not looked at again."""
+    flow.publish_raw(b"broken %d" % number for number in range(6))
+    worker = flow.start()
+    wait_for_the_end(flow)
+    assert worker.stop() == 0
+    left_out, _, at_the_kill, *_ = letters = [letter.value.decode() for letter in flow.dead_letters()]
+    killing = f"""
+        read -r letter
+        [ "$letter" = "{left_out}" ] && exit 1
+        [ "$letter" = "{at_the_kill}" ] && kill -9 $PPID
+        echo "$letter"
+    """
+
+    killed = emotion_worker("dead-letters", "replay", "--repair", killing, **settings_of(flow))
+    resumed = emotion_worker("dead-letters", "replay", **settings_of(flow))
+
+    assert killed.returncode == -signal.SIGKILL
+    assert resumed.stdout == "published 4 messages again, left out 0\n", resumed.stderr
+    flow.start()
+    wait_for_the_end(flow)
+    rejected_again = [letter.value.decode() for letter in flow.dead_letters()[len(letters) :]]
+    assert sorted(rejected_again) == sorted(letters[1:])
 
 
 def test_garbage_stops_the_worker_and_none_of_it_is_skipped(flow: Flow) -> None:

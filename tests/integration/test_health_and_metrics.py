@@ -1,38 +1,11 @@
 """What a running worker tells its supervisor and its monitoring."""
 
-import urllib.error
-import urllib.request
-
 import pytest
-from flow import BAD, Flow, WorkerProcess
-from prometheus_client.parser import text_string_to_metric_families
+from flow import BAD, Flow
+from probe import Probe
 from services import wait_for
 
 pytestmark = pytest.mark.kafka
-
-
-class Probe:
-    """Asks a worker over HTTP, at the port it has logged."""
-
-    def __init__(self, worker: WorkerProcess) -> None:
-        wait_for(lambda: worker.said("metrics and health"), 60, "the port")
-        self._address = worker.said("metrics and health")[0]["url"].removesuffix("/metrics")
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Return the status and the text."""
-        try:
-            with urllib.request.urlopen(self._address + path, timeout=30) as answer:  # noqa: S310 - our own http address.
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def metrics(self) -> dict[tuple[str, ...], float]:
-        """Return each sample by its name and its labels' values, in the order of the labels' names."""
-        return {
-            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(self.get("/metrics")[1])
-            for sample in family.samples
-        }
 
 
 def test_the_metrics_count_records_rows_dead_letters_stages_and_lag(flow: Flow) -> None:
@@ -65,12 +38,8 @@ def test_the_lag_is_that_of_each_partition_and_falls_to_nothing(flow: Flow) -> N
     flow.publish(300)
     worker = flow.start(STUB_SECONDS="0.5")
     probe = Probe(worker)
-
-    def lags() -> list[float]:
-        return [value for name, value in probe.metrics().items() if name[0] == "emotion_lag_records"]
-
-    wait_for(lambda: sum(lags()) > 0, 60, "some lag")
-    wait_for(lambda: lags() == [0] * 4, 60, "no lag in any partition")
+    wait_for(lambda: sum(probe.lags()) > 0, 60, "some lag")
+    wait_for(lambda: probe.lags() == [0] * 4, 60, "no lag in any partition")
     assert flow.count() == 300
     assert worker.stop() == 0
 
@@ -100,7 +69,7 @@ def test_a_worker_that_gets_nowhere_is_unhealthy_until_it_does(flow: Flow) -> No
     flow.publish(1)
 
     wait_for(lambda: probe.get("/healthz")[0] == 503, 60, "the complaint")
-    assert "nothing was stored for" in probe.get("/healthz")[1]
+    assert "nothing was classified or stored for" in probe.get("/healthz")[1]
     assert probe.get("/readyz")[0] == 503
     flow.wait_for_rows(1)
     wait_for(lambda: probe.get("/healthz") == (200, "ok\n"), 60, "recovery")

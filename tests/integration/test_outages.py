@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from broker import KafkaBroker
 from flow import Flow
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient
 from services import Postgres, create_topic, wait_for
 
 pytestmark = pytest.mark.kafka
@@ -58,6 +58,24 @@ def test_a_broker_killed_and_started_again_loses_nothing(fragile_flow: Flow, own
     fragile_flow.assert_each_once()
 
 
+def test_a_worker_that_is_told_to_stop_while_its_broker_hangs_ends_before_docker_kills_it(
+    fragile_flow: Flow, own_broker: KafkaBroker
+) -> None:
+    fragile_flow.publish(100)
+    worker = fragile_flow.start(STUB_SECONDS="30")
+    wait_for(lambda: worker.said("classifying"), what="a chunk that takes longer than the stop may")
+    own_broker.freeze()
+
+    worker.process.terminate()
+    try:
+        assert worker.wait(10) == 0
+    finally:
+        own_broker.thaw()
+
+    assert worker.said("did not finish in time")
+    assert fragile_flow.count() == 0
+
+
 def test_a_slow_model_costs_no_membership(flow: Flow) -> None:
     flow.publish(200)
     worker = flow.start(STUB_SECONDS="1.5", WORKER_KAFKA_MAX_POLL_INTERVAL_MS="2000")
@@ -100,43 +118,3 @@ def test_a_group_new_to_the_database_begins_where_it_stands_in_kafka(flow: Flow)
 
     wait_for(flow.stored_to_the_end, what="the end of the log")
     assert flow.count() == 50
-
-
-def test_a_topic_made_anew_stops_the_worker_until_it_is_told_to_go_on(flow: Flow) -> None:
-    flow.publish(100)
-    worker = flow.start()
-    flow.wait_for_rows(100)
-    assert worker.stop() == 0
-    admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
-    admin.delete_topics([flow.topic])
-    wait_for(lambda: flow.topic not in admin.list_topics(), what="the topic to go")
-    admin.create_topics({flow.topic: {"num_partitions": 4, "replication_factor": 1}}, wait_for_metadata=True)
-    admin.close()
-    # More than before, so that the old offsets lie within the new log.
-    flow.publish(400)
-
-    stopped = flow.start()
-    assert stopped.wait() == 2
-    assert "made anew" in stopped.output()
-    assert flow.count() == 100
-
-    resumed = flow.start(WORKER_KAFKA_OFFSET_OUT_OF_RANGE="earliest")
-    flow.wait_for_rows(500)
-    assert resumed.stop() == 0
-    flow.assert_each_once()
-
-
-def test_records_that_retention_took_are_not_skipped_in_silence(flow: Flow) -> None:
-    flow.publish(100)
-    worker = flow.start()
-    flow.wait_for_rows(100)
-    assert worker.stop() == 0
-    flow.publish(100)
-    admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
-    admin.delete_records({TopicPartition(flow.topic, number): -1 for number in range(4)})
-    admin.close()
-
-    stopped = flow.start()
-
-    assert stopped.wait() == 2
-    assert "WORKER_KAFKA_OFFSET_OUT_OF_RANGE" in stopped.output()

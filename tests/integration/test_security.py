@@ -1,13 +1,15 @@
 """Encrypted and authenticated connections work by settings alone; what is refused ends in one clear line."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import KafkaBroker
+from broker import PASSWORD, KafkaBroker
 from flow import Flow, WorkerProcess
 from services import (
+    Certificate,
     Postgres,
     SecureKafka,
     TlsPostgres,
@@ -42,6 +44,25 @@ def guarded(
     }
     yield flow
     flow.close()
+
+
+@pytest.fixture
+def mutual(guarded: Flow, session_broker: KafkaBroker, certificate: Certificate, tmp_path: Path) -> Flow:
+    """A flow whose workers show the broker a certificate; its key is encrypted with a password."""
+    key = tmp_path / "encrypted.pem"
+    encrypt = ["openssl", "pkcs8", "-topk8", "-in", str(certificate.key), "-out", str(key), "-passout", "stdin"]
+    subprocess.run(encrypt, input=PASSWORD.encode(), check=True, capture_output=True)
+    for name in guarded.settings.copy():
+        if "_SASL_" in name:
+            del guarded.settings[name]
+    guarded.settings |= {
+        "WORKER_KAFKA_BOOTSTRAP_SERVERS": session_broker.mutual_bootstrap,
+        "WORKER_KAFKA_SECURITY_PROTOCOL": "SSL",
+        "WORKER_KAFKA_SSL_CERTFILE": str(certificate.certificate),
+        "WORKER_KAFKA_SSL_KEYFILE": str(key),
+        "WORKER_KAFKA_SSL_PASSWORD": PASSWORD,
+    }
+    return guarded
 
 
 def assert_one_clear_line(worker: WorkerProcess, *hints: str) -> None:
@@ -89,6 +110,36 @@ def test_a_broker_that_refuses_us_or_that_we_do_not_trust_stops_the_worker(guard
     assert_one_clear_line(unknown, "Kafka refuses", "WORKER_KAFKA_SASL_MECHANISM")
     assert_one_clear_line(distrusted, "certificate verify failed", "WORKER_KAFKA_SSL_ files")
     assert_one_clear_line(unreadable, "WORKER_KAFKA_SSL_ files")
+
+
+def test_rows_and_dead_letters_go_to_a_broker_that_asks_for_a_certificate(mutual: Flow) -> None:
+    mutual.publish(20)
+    mutual.publish_raw([b"garbage"])
+    worker = mutual.start()
+
+    wait_for(lambda: len([row for row in mutual.rows() if row["kafka_topic"] == mutual.topic]) == 20, 60, "rows")
+    wait_for(mutual.dead_letters, what="the dead letter")
+    assert worker.stop() == 0
+    assert PASSWORD not in worker.output()
+
+
+def test_a_broker_that_asks_for_another_certificate_stops_the_worker(mutual: Flow, tmp_path: Path) -> None:
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    foreign = make_certificate(folder)
+    plain_key = {"WORKER_KAFKA_SSL_KEYFILE": str(foreign.key)}
+    # All at once: each takes until the client has given up.
+    distrusted = mutual.start(**plain_key, WORKER_KAFKA_SSL_CERTFILE=str(foreign.certificate))
+    locked = mutual.start(WORKER_KAFKA_SSL_PASSWORD=WRONG)
+    missing = mutual.start(WORKER_KAFKA_SSL_KEYFILE=str(tmp_path / "missing.pem"))
+    for name in ("CERTFILE", "KEYFILE", "PASSWORD"):
+        del mutual.settings[f"WORKER_KAFKA_SSL_{name}"]
+    nameless = mutual.start()
+
+    assert_one_clear_line(distrusted, "certificate", "WORKER_KAFKA_SSL_ files")
+    assert_one_clear_line(locked, "WORKER_KAFKA_SSL_ files")
+    assert_one_clear_line(missing, "WORKER_KAFKA_SSL_ files")
+    assert_one_clear_line(nameless, "certificate", "WORKER_KAFKA_SSL_ files")
 
 
 def test_a_broker_that_is_away_is_waited_for(guarded: Flow) -> None:

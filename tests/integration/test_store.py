@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from chunks import TOPIC, chunk_of, message
 from fakes import StubClassifier, scores_of
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from schemas.emotions import EMOTIONS
 from worker.database import connect
@@ -133,6 +133,17 @@ def test_dead_letters_of_a_partition_that_went_are_its_new_owners_to_bury(
     epochs = claim(loser, FIRST)
     claim(new_store(), FIRST)
     loser.write(chunk_of([message(0, "да")._replace(value=b"garbage")], epochs), bury_none)
+
+
+def test_a_chunk_without_records_moves_its_offsets_and_costs_nothing_else(engine: Engine) -> None:
+    store = ResultStore(engine, "group", model_version="model-1", normalizer="normalizer-1")
+    epochs = claim(store, FIRST)
+    said: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))
+    store.write(Chunk(next_offsets={FIRST: 90}, epochs=epochs), bury_none)
+    assert [statement.split()[0] for statement in said] == ["SET", "UPDATE"]
+    assert offsets(engine) == {0: 90}
+    assert rows(engine) == {}
 
 
 def test_an_id_that_comes_twice_in_a_chunk_has_the_row_of_the_last(

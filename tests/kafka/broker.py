@@ -34,9 +34,9 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 """
-# The certificate is its own authority; Kafka reads the key and it from one PEM file.
+# The certificate is its own authority, and that of clients; Kafka reads the key and it from one PEM file.
 _SECURITY: Final = """\
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
 listener.name.sasl_ssl.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{username}="{password}";
@@ -44,6 +44,9 @@ listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
+listener.name.ssl.ssl.client.auth=required
 """
 
 
@@ -51,11 +54,12 @@ class KafkaBroker:
     """Broker and controller in one process, on loopback; topics are never made by themselves.
 
     Given a certificate it also listens with SASL_SSL, where USERNAME and PASSWORD are known to PLAIN and to
-    SCRAM-SHA-256.
+    SCRAM-SHA-256, and with SSL, where clients show a certificate: the same, or one that it has signed.
 
     Attributes:
         bootstrap: address of the plain listener; it survives a restart.
         secure_bootstrap: address of the SASL_SSL listener.
+        mutual_bootstrap: address of the SSL listener.
     """
 
     def __init__(self, home: Path, launcher: Launcher, certificate: Certificate | None = None) -> None:
@@ -64,17 +68,21 @@ class KafkaBroker:
         self._server: Server | None = None
         self.bootstrap = f"127.0.0.1:{free_port()}"
         self.secure_bootstrap = f"127.0.0.1:{free_port()}"
+        self.mutual_bootstrap = f"127.0.0.1:{free_port()}"
+        secure = f",SASL_SSL://{self.secure_bootstrap},SSL://{self.mutual_bootstrap}"
         properties = _PROPERTIES.format(
             plain=self.bootstrap,
             controller=free_port(),
-            secure=f",SASL_SSL://{self.secure_bootstrap}" if certificate else "",
+            secure=secure if certificate else "",
             home=home,
         )
         self._format_options = ["-t", str(uuid.uuid4())]
         if certificate:
             keystore = home / "keystore.pem"
             keystore.write_text(certificate.key.read_text() + certificate.certificate.read_text())
-            properties += _SECURITY.format(username=USERNAME, password=PASSWORD, keystore=keystore)
+            properties += _SECURITY.format(
+                username=USERNAME, password=PASSWORD, keystore=keystore, truststore=certificate.certificate
+            )
             credentials = f"SCRAM-SHA-256=[name={USERNAME},password={PASSWORD}]"
             self._format_options += ["--add-scram", credentials]
         home.joinpath("server.properties").write_text(properties)

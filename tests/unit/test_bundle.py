@@ -1,11 +1,12 @@
 """A bundle that this version must not serve is refused, and the message says what to do."""
 
+import math
 from typing import Any
 
 import msgspec
 import pytest
 
-from schemas.bundle import Calibration, Manifest, UnusableBundle, read_manifest
+from schemas.bundle import Calibration, Manifest, UnusableBundle, read_config, read_manifest
 from schemas.emotions import EMOTIONS
 from schemas.normalization import NORMALIZER
 
@@ -13,7 +14,7 @@ GOOD = Manifest(
     version="small-1",
     labels=EMOTIONS,
     thresholds=dict.fromkeys(EMOTIONS, 0.4),
-    calibration={"anger": Calibration(scale=1.2, bias=-0.1)},
+    calibration=dict.fromkeys(EMOTIONS, Calibration(scale=1.2, bias=-0.1)),
     normalizer=NORMALIZER,
     base_model="encoder",
     data_fingerprint="abc",
@@ -55,6 +56,11 @@ def test_a_missing_threshold_is_refused() -> None:
         read_manifest(changed(thresholds={"anger": 0.4}))
 
 
+def test_a_missing_calibration_is_refused_with_the_remedy() -> None:
+    with pytest.raises(UnusableBundle, match=r"calibrates anger, .*Export the bundle anew"):
+        read_manifest(changed(calibration={"anger": Calibration()}))
+
+
 def test_a_foreign_normalizer_is_refused_with_both_versions_and_the_remedy() -> None:
     with pytest.raises(UnusableBundle, match="fit the model anew") as refusal:
         read_manifest(changed(normalizer="ru-asr-0"))
@@ -64,8 +70,53 @@ def test_a_foreign_normalizer_is_refused_with_both_versions_and_the_remedy() -> 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b"[]", b"{", changed(version=""), changed(thresholds={"anger": 2}), changed(max_tokens=4)],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"{",
+        changed(version=""),
+        changed(thresholds=dict.fromkeys(EMOTIONS, 1.01)),
+        changed(thresholds=dict.fromkeys(EMOTIONS, -0.01)),
+        changed(thresholds=dict.fromkeys(EMOTIONS, math.nan)),
+        changed().replace(b"0.4", b"NaN"),
+        changed().replace(b"1.2", b"1e999"),
+        changed(max_tokens=4),
+    ],
 )
 def test_what_is_no_manifest_is_refused_with_the_remedy(content: bytes) -> None:
     with pytest.raises(UnusableBundle, match=r"manifest\.json cannot be read: .* Export the bundle anew"):
         read_manifest(content)
+
+
+def configured(**fields: Any) -> bytes:
+    return msgspec.json.encode({"model_type": "bert", "id2label": dict(enumerate(EMOTIONS))} | fields)
+
+
+def test_a_config_gives_the_token_that_fills_up_rows() -> None:
+    assert read_config(configured(pad_token_id=1)).pad_token_id == 1
+    assert read_config(configured(pad_token_id=None)).pad_token_id is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"id2label": {0: EMOTIONS[1], 1: EMOTIONS[0], **dict(enumerate(EMOTIONS[2:], 2))}}, "disgust, anger, fear"),
+        ({"id2label": dict(enumerate(EMOTIONS[:-1]))}, "surprise \\(id2label\\)"),
+        ({"id2label": {0: "LABEL_0", 1: "LABEL_1"}}, "LABEL_0, LABEL_1"),
+        ({"id2label": {}}, "nothing"),
+        ({"num_labels": 6}, "neutral"),
+    ],
+    ids=["shuffled", "one missing", "without names", "none", "another number"],
+)
+def test_a_model_whose_outputs_are_not_the_emotions_in_their_order_is_refused(
+    fields: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UnusableBundle, match=f"outputs .*{named}.*export the bundle anew"):
+        read_config(configured(**fields))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", configured(id2label={"first": "anger"})])
+def test_what_is_no_config_is_refused_with_the_remedy(content: bytes) -> None:
+    with pytest.raises(UnusableBundle, match=r"config\.json cannot be read: .* Export the bundle anew"):
+        read_config(content)

@@ -135,7 +135,9 @@ def test_compose_asks_for_health_as_the_image_does() -> None:
 @pytest.mark.parametrize(("stuck", "code"), [(False, 0), (True, 1)])
 def test_the_health_check_tells_a_stuck_worker_from_a_well_one(stuck: bool, code: int) -> None:
     now = 0.0
-    server = serve(Health(30, clock=lambda: now), CollectorRegistry(), "127.0.0.1", 0)
+    health = Health(30, clock=lambda: now)
+    health.turned(waiting=True, progressed=False)
+    server = serve(health, CollectorRegistry(), "127.0.0.1", 0)
     now = 31.0 if stuck else 1.0
     environment = os.environ | {"WORKER_HTTP_PORT": str(server.server_port)}
     answer = subprocess.run(

@@ -76,7 +76,15 @@ def test_a_broker_that_is_away_or_busy_electing_is_waited_for(error: Exception) 
         (errors.GroupAuthorizationFailedError("emotion-worker"), "the rights of that user"),
         (errors.KafkaConfigurationError("session_timeout_ms"), "Check the WORKER_KAFKA_ settings"),
         (errors.InvalidTopicError("a/b"), "Check the WORKER_KAFKA_ settings"),
-        (errors.UnsupportedVersionError("too old"), "Check the WORKER_KAFKA_ settings"),
+        (errors.InvalidGroupIdError(), "Check the WORKER_KAFKA_ settings"),
+        (errors.InvalidSessionTimeoutError(), "Check the WORKER_KAFKA_ settings"),
+        (errors.UnsupportedVersionError("too old"), "Check the version of the brokers"),
+        (errors.IncompatibleBrokerVersion("too old"), "Check the version of the brokers"),
+        (errors.UnrecognizedBrokerVersion(), "Check the version of the brokers"),
+        (errors.UnsupportedCompressionTypeError(), "Check the version of the brokers"),
+        (errors.UnsupportedForMessageFormatError(), "Check the version of the brokers"),
+        (errors.UnsupportedCodecError("no library for snappy"), "Install `kafka-python[lz4,snappy,zstd]`"),
+        (errors.InvalidTimestampError(), "Raise message.timestamp.before.max.ms of the topic"),
         (FileNotFoundError("/tls/ca.pem"), "Check the WORKER_KAFKA_SSL_ files"),
         (errors.MessageSizeTooLargeError(), "Raise max.message.bytes of the topic"),
         (errors.RecordListTooLargeError(), "Raise max.message.bytes of the topic"),
@@ -84,7 +92,7 @@ def test_a_broker_that_is_away_or_busy_electing_is_waited_for(error: Exception) 
     ids=lambda value: type(value).__name__,
 )
 def test_a_broker_that_refuses_us_stops_the_worker_with_what_to_check(error: Exception, hint: str) -> None:
-    told = rf"Kafka .* poll: .*{re.escape(str(error))}.*{hint}"
+    told = rf"^Kafka .* poll: .*{re.escape(str(error))}.*{re.escape(hint)}.*$"
     with pytest.raises(ConfigurationError, match=told) as raised, kafka_problems("poll"):
         raise error
     assert raised.value.__cause__ is error

@@ -43,7 +43,7 @@ def test_records_that_wait_and_are_not_stored_make_it_complain_after_the_time_se
     turn_for(31, clock, health, waiting=True)
     assert health.complaint() is None, "30 s since the first of these turns"
     turn_for(1, clock, health, waiting=True)
-    assert health.complaint() == "records wait, and nothing was stored for 31 s"
+    assert health.complaint() == "records wait, and nothing was classified or stored for 31 s"
 
 
 def test_records_that_come_after_a_long_idle_time_get_the_full_time(clock: Clock, health: Health) -> None:
@@ -72,6 +72,13 @@ def test_a_main_loop_that_hangs_makes_it_complain_even_when_nothing_waits(clock:
     assert health.complaint() == "the main loop has not turned for 31 s"
 
 
-def test_a_loop_that_never_turned_makes_it_complain(clock: Clock, health: Health) -> None:
-    clock.now += 31
-    assert health.complaint() == "the main loop has not turned for 31 s"
+def test_a_model_that_loads_for_long_is_no_complaint_but_is_not_ready(clock: Clock, health: Health) -> None:
+    clock.now += 7_200
+    assert health.complaint() is None
+    assert not health.ready
+
+
+def test_the_time_that_a_model_loaded_does_not_count_once_records_wait(clock: Clock, health: Health) -> None:
+    clock.now += 7_200
+    turn_for(30, clock, health, waiting=True)
+    assert health.complaint() is None

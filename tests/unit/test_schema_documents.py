@@ -6,11 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from makers import record
 
 import schemas.export
 from schemas.export import DOCUMENTS, write
 from schemas.normalization import normalize
 from schemas.transcripts import InvalidTranscript, Transcript, decode
+from worker.dead_letters import headers_of
+from worker.records import Rejected
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "transcripts.jsonl"
 
@@ -60,6 +63,13 @@ def test_both_topics_are_described_with_the_forms_they_carry() -> None:
         "transcripts": ["Transcript", "VoskResult", "WhisperSegment"],
         "transcripts.dead-letters": ["DeadLetter"],
     }
+
+
+def test_the_headers_of_a_dead_letter_are_described() -> None:
+    described = msgspec.json.decode(DOCUMENTS["asyncapi.json"]())["components"]["messages"]["DeadLetter"]["headers"]
+    written = headers_of(Rejected(record(0), "decode", ValueError()))
+
+    assert set(described["required"]) == set(described["properties"]) == {name for name, _ in written}
 
 
 def test_the_examples_are_transcripts_but_for_five() -> None:

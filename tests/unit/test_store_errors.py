@@ -4,7 +4,7 @@ import psycopg
 import pytest
 import sqlalchemy.exc
 
-from worker.database import connect, database_problems
+from worker.database import DatabaseAway, connect, database_problems
 from worker.errors import Away, ConfigurationError, RejectedData
 
 
@@ -33,7 +33,7 @@ def meaning(error: BaseException) -> BaseException:
     ],
 )
 def test_a_server_that_is_away_or_busy_is_waited_for(state: str) -> None:
-    assert isinstance(meaning(psycopg.errors.lookup(state)("said")), Away)
+    assert isinstance(meaning(psycopg.errors.lookup(state)("said")), DatabaseAway)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,15 @@ def test_a_refusal_before_the_connection_stands_is_known_by_its_words(said: str)
 def test_an_option_that_does_not_exist_is_known_by_its_words() -> None:
     error = meaning(psycopg.ProgrammingError('invalid connection option "sslmod"'))
     assert isinstance(error, ConfigurationError)
+
+
+def test_a_pooler_that_takes_no_options_stops_the_worker_and_says_what_to_do() -> None:
+    # As PgBouncer says it before the connection stands, and with SQLSTATE 08P01 as a server would.
+    said = "FATAL:  unsupported startup parameter: options"
+    for error in (psycopg.OperationalError(f"connection failed: {said}"), psycopg.errors.lookup("08P01")(said)):
+        ours = meaning(error)
+        assert isinstance(ours, ConfigurationError)
+        assert "ignore_startup_parameters" in str(ours)
 
 
 def test_what_the_driver_cannot_send_is_rejected_data() -> None:

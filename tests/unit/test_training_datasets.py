@@ -82,9 +82,9 @@ def test_a_list_of_rows_to_drop_for_another_file_is_refused(goemotions: Path) ->
 
 
 def test_cedr_says_nothing_of_disgust_and_counts_no_emotion_as_neutral(tmp_path: Path) -> None:
-    write(tmp_path / "cedr" / "cedr-main-train.csv", "text,labels,source", '"а, б","[0, 4]",lj', "в,[],lj")
-    [examples] = load([str(tmp_path / "cedr")], "train")
-    assert emotions(examples) == [{"joy", "anger"}, {"neutral"}]
+    write(tmp_path / "cedr" / "cedr-main-train.csv", "text,labels,source", '"а, б","[0, 4]",lj', "г,[],lj")
+    [examples], [held_out] = (load([str(tmp_path / "cedr")], split) for split in ("train", "validation"))
+    assert emotions(examples) + emotions(held_out) == [{"joy", "anger"}, {"neutral"}]
     assert [EMOTIONS[at] for at in np.flatnonzero(~examples.annotated[0])] == ["disgust"]
 
 
@@ -135,3 +135,10 @@ def test_the_fingerprint_changes_with_a_label(goemotions: Path) -> None:
     assert fingerprint([examples]) == fingerprint([again])
     again.targets[0, 0] = 0
     assert fingerprint([examples]) != fingerprint([again])
+
+
+def test_xed_has_six_of_the_seven_and_says_nothing_of_neutral(tmp_path: Path) -> None:
+    write(tmp_path / "xed" / "ru-projections.tsv", "Ну и ну.\t2, 7", "Гадость\t1, 3, 8")
+    [examples] = load([str(tmp_path / "xed")], "train")
+    assert emotions(examples) == [{"surprise"}, {"anger", "disgust"}]
+    assert [EMOTIONS[at] for at in np.flatnonzero(~examples.annotated[0])] == ["neutral"]

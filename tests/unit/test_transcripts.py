@@ -100,9 +100,26 @@ def test_a_segment_of_whisper_brings_its_number_and_probability() -> None:
     assert read.asr_confidence == pytest.approx(math.exp(-0.25))
 
 
-def test_a_number_as_id_is_refused_elsewhere_since_it_would_be_lost() -> None:
+@pytest.mark.parametrize("field", ["result", "avg_logprob"])
+@pytest.mark.parametrize(
+    "foreign", [b"null", b'"-0.25"', b"true", b"1e999", b"{}", b'{"conf": 1}', b'["ok"]', b'[{"word": "a"}]']
+)
+def test_a_field_that_only_shares_its_name_with_one_of_vosk_or_whisper_is_ignored(field: str, foreign: bytes) -> None:
+    value = b'{"text": "a", "%s": %s}' % (field.encode(), foreign)
+
+    assert decode(value, timestamp_ms=NOON_MS) == Transcript(text="a", spoken_at=NOON)
+
+
+def test_words_without_confidence_among_others_bring_none() -> None:
+    value = b'{"result": [{"conf": 1.0, "word": "a"}, {"conf": "high", "word": "b"}], "text": "a b"}'
+
+    assert decode(value, timestamp_ms=0).asr_confidence is None
+
+
+@pytest.mark.parametrize("also", [b"", b', "avg_logprob": "low"', b', "avg_logprob": null'])
+def test_a_number_as_id_is_refused_but_of_whisper_since_it_would_be_lost(also: bytes) -> None:
     with pytest.raises(InvalidTranscript, match=r"\$\.id"):
-        decode(b'{"text": "a", "id": 4}', timestamp_ms=0)
+        decode(b'{"text": "a", "id": 4%s}' % also, timestamp_ms=0)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +141,7 @@ def test_a_number_as_id_is_refused_elsewhere_since_it_would_be_lost() -> None:
         (b'{"text": "a", "asr_confidence": 87}', r"at `\$\.asr_confidence`"),
         (b'{"text": "a", "spoken_at": "yesterday"}', r"at `\$\.spoken_at`"),
         (b'{"text": "a", "spoken_at": -1}', r"at `\$\.spoken_at`"),
-        (b'{"text": "a", "result": [{"word": "a"}]}', r"`conf` - at `\$\.result\[0\]`"),
+        (b'{"text": "a", "result": [}', "malformed"),
         (b'{"text": "\xff"}', "utf-8"),
         (rb'{"text": "\ud83d"}', "truncated"),
         (b'{"text": "a", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "recursion"),

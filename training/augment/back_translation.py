@@ -18,9 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from training.errors import TrainingError, UnusableModel, UnusableOutput
-
-RU_EN: Final = "Helsinki-NLP/opus-mt-ru-en"
-EN_RU: Final = "Helsinki-NLP/opus-mt-en-ru"
+from training.settings import EN_RU, RU_EN
 
 _MOST_TOKENS: Final = 128
 """Of a text and of its translation; the same whatever else is in the batch, so that a resumed run translates alike."""

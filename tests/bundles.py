@@ -1,0 +1,59 @@
+"""A bundle of an untrained model, small enough to be made in a test."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers.models import Unigram
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from schemas.bundle import MANIFEST, Calibration, Manifest
+from schemas.emotions import EMOTIONS
+from schemas.normalization import NORMALIZER, normalize
+
+SAID = "алло я по поводу заказа номер 12 он должен был приехать еще вчера это безобразие ну хорошо спасибо вам"
+WORDS = SAID.split()
+# Of all lengths in no order, some alike, some longer than any model here takes.
+TEXTS = [
+    normalize(" ".join(WORDS[start % 7 :][: 1 + start * 5 % 11]) * (1 + 30 * (start % 13 == 0))) for start in range(60)
+]
+
+
+def make_bundle(folder: Path, **changed: Any) -> str:
+    """Write an untrained model with a small Unigram vocabulary and a manifest."""
+    letters = sorted({letter for word in WORDS for letter in word})
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", *dict.fromkeys(f"▁{word}" for word in WORDS), *letters]
+    inner = Tokenizer(Unigram([(piece, -float(at > 3)) for at, piece in enumerate(pieces)], unk_id=3))
+    inner.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    inner.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
+    tokenizer.add_special_tokens({"pad_token": "<pad>", "unk_token": "<unk>"})
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        pad_token_id=1,
+        id2label=dict(enumerate(EMOTIONS)),
+        initializer_range=0.2,  # Scores that differ from text to text.
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    manifest = {
+        "version": "random-1",
+        "labels": EMOTIONS,
+        "thresholds": dict.fromkeys(EMOTIONS, 0.5),
+        "calibration": {emotion: Calibration(1 + at / 10, at / 7 - 0.5) for at, emotion in enumerate(EMOTIONS)},
+        "normalizer": NORMALIZER,
+        "base_model": "none",
+        "data_fingerprint": "none",
+        "metrics": {},
+        "created_at": "2026-01-01T00:00:00Z",
+        "max_tokens": 64,
+    }
+    (folder / MANIFEST).write_bytes(Manifest(**manifest | changed).encode())
+    return str(folder)

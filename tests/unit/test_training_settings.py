@@ -1,0 +1,66 @@
+"""Recipes and their settings: what is read, what is refused, and the page that lists them."""
+
+from pathlib import Path
+
+import pytest
+
+from training.errors import UnusableRecipe
+from training.recipes import FOLDER, read_recipe, write_recipe
+from training.settings import FitSettings, Learning
+from training.settings_doc import PAGE, page
+
+GIVEN = {"data": ["set"], "base": "encoder", "output": Path("unused")}
+
+
+@pytest.mark.parametrize("recipe", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
+def test_each_recipe_that_comes_along_can_be_read_by_its_name(recipe: Path) -> None:
+    assert read_recipe(recipe.stem, output=Path("unused")) == read_recipe(str(recipe), output=Path("unused"))
+
+
+def test_the_released_recipe_is_the_default() -> None:
+    released = read_recipe("ru-emotions-small", output=Path("unused"))
+    assert released.learning == Learning()
+    assert released.teaching == FitSettings(**GIVEN).teaching
+
+
+def test_options_come_on_top_of_a_recipe() -> None:
+    settings = read_recipe(
+        "ru-emotions-small",
+        ["learning.epochs.cedr=1", "learning.learning_rate=1e-5", "augmentation.noisy=0.2"],
+        **GIVEN,
+    )
+    assert (settings.learning.passes("cedr"), settings.learning.passes("brighter")) == (1, 8)
+    assert settings.learning.passes("a set of one's own") == 3
+    assert (settings.learning.learning_rate, settings.augmentation.noisy) == (1e-5, 0.2)
+    assert settings.data == ("set",)
+
+
+def test_a_recipe_that_is_written_is_read_as_it_was(tmp_path: Path) -> None:
+    settings = read_recipe(None, ["learning.loss=focal", "learning.served_weight.xed=0.5", "seed=7"], **GIVEN)
+    write_recipe(settings, tmp_path / "recipe.yaml")
+    assert read_recipe(str(tmp_path / "recipe.yaml"), output=Path("unused")) == settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["learning.rate=1"], "learning.rate: extra inputs are not permitted"),
+        (["learning.loss=hinge"], "learning.loss: input should be 'bce', 'focal' or 'asymmetric', got 'hinge'"),
+        (["teaching.folds=-1"], "teaching.folds: input should be greater than or equal to 0, got -1"),
+        (["learning.epochs"], "give it as name=value"),
+        (["learning={"], "is no YAML"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(overrides: list[str], complaint: str) -> None:
+    with pytest.raises(UnusableRecipe, match=complaint):
+        read_recipe(None, overrides, **GIVEN)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnusableRecipe, match="base is not given: name it in the recipe, or as --base"):
+        read_recipe(None, data=["set"], output=tmp_path)
+
+
+def test_the_page_lists_every_setting() -> None:
+    written = PAGE.read_text(encoding="utf-8")
+    assert page(written) == written, "run `python -m training.settings_doc`"

@@ -1,0 +1,52 @@
+"""What is away is waited for; what is wrong, or a stop, ends the waiting."""
+
+import itertools
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+
+from worker.errors import Away, ConfigurationError
+from worker.waiting import Stopped, pauses, wait_for
+
+
+def test_it_tries_until_the_service_is_there_and_returns_the_answer() -> None:
+    answers = iter([Away("down"), Away("still down"), "connected"])
+
+    def attempt() -> str:
+        answer = next(answers)
+        if isinstance(answer, Away):
+            raise answer
+        return str(answer)
+
+    with capture_logs() as lines:
+        assert wait_for("kafka", attempt, threading.Event()) == "connected"
+    assert [(line["service"], line["error"]) for line in lines] == [("kafka", "down"), ("kafka", "still down")]
+
+
+def test_a_service_that_refuses_us_is_not_waited_for() -> None:
+    def attempt() -> None:
+        raise ConfigurationError("wrong password")
+
+    with pytest.raises(ConfigurationError, match="wrong password"):
+        wait_for("postgres", attempt, threading.Event())
+
+
+def test_a_stop_ends_the_waiting_without_another_attempt() -> None:
+    stop, attempts = threading.Event(), []
+
+    def attempt() -> None:
+        attempts.append("tried")
+        stop.set()
+        raise Away("down")
+
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            wait_for("kafka", attempt, stop)
+    assert attempts == ["tried"]
+
+
+def test_pauses_grow_from_a_moment_to_some_seconds() -> None:
+    first, *rest = itertools.islice(pauses(), 30)
+    assert 0.05 <= first <= 0.15
+    assert 2.5 <= min(rest[10:]) <= max(rest[10:]) <= 7.5
