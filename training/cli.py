@@ -9,8 +9,14 @@ import structlog
 from cyclopts import App, Parameter
 
 from training.errors import TrainingError, UnusableRecipe
+from training.labels.cli import datasets, labels
+from training.registry_cli import models, runs
 
 app = App(name="emotion-training", help="Fits and measures the models that emotion-worker serves.")
+app.command(labels)
+app.command(datasets)
+app.command(models)
+app.command(runs)
 
 
 @app.command

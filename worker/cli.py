@@ -23,7 +23,7 @@ app.command(dead_letters)
 
 log = structlog.get_logger("worker")
 
-_STAGES: Final = {"inference", "storage"}
+_STAGES: Final = ("inference", "storage")
 """The threads of worker/stages.py, which may be inside torch or libpq when all else has ended."""
 
 
@@ -72,7 +72,7 @@ def publish(
     """
     from worker.publish import publish as send  # noqa: PLC0415 - as above.
 
-    settings = _settings()
+    settings = _kafka_settings()
     with _lines(file) as lines:
         count = send(lines, settings)
     print(f"published {count} messages to {settings.kafka_topic}")  # noqa: T201 - the command's answer.
@@ -134,7 +134,7 @@ def list_() -> None:
     """
     from worker.dead_letters import read_dead_letters  # noqa: PLC0415 - as above.
 
-    for letter in read_dead_letters(_settings()):
+    for letter in read_dead_letters(_kafka_settings()):
         said = letter.errors
         place = f"{said.get('topic')}[{said.get('partition')}]@{said.get('offset')}"
         value = (letter.value or b"").decode("utf-8", "replace")
@@ -157,7 +157,7 @@ def replay(*, repair: str | None = None) -> None:
     from worker.dead_letters import replay_dead_letters  # noqa: PLC0415 - as above.
     from worker.repair import by_command  # noqa: PLC0415 - as above.
 
-    published, left_out = replay_dead_letters(_settings(), by_command(repair) if repair else None)
+    published, left_out = replay_dead_letters(_kafka_settings(), by_command(repair) if repair else None)
     print(f"published {published} messages again, left out {left_out}")  # noqa: T201 - the command's answer.
 
 
@@ -198,7 +198,7 @@ def _leave(code: int) -> NoReturn:
 
     The interpreter's own end would take the ground from under a thread inside torch, which aborts the process.
     """
-    if any(thread.name in _STAGES for thread in threading.enumerate()):
+    if any(thread.name.startswith(_STAGES) for thread in threading.enumerate()):
         logging.shutdown()
         sys.stderr.flush()
         os._exit(code)
@@ -209,6 +209,13 @@ def _settings(**overrides: object) -> Settings:
     settings = Settings.load(**overrides)
     configure_logs(settings.log_level)
     return settings
+
+
+def _kafka_settings() -> Settings:
+    """Return the settings, and let Ctrl-C end the process: the client (3.0.12) may swallow a KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return _settings()
 
 
 @contextmanager

@@ -62,7 +62,9 @@ def load_classifier(settings: Settings, metrics: Metrics | None = None) -> Class
     """Load and warm the model that the settings name."""
     from worker.classifier import EmotionClassifier  # noqa: PLC0415 - torch takes seconds; most commands need none.
 
-    return EmotionClassifier(settings.model or released_model(), settings.device, settings.max_batch_tokens, metrics)
+    return EmotionClassifier(
+        settings.model or released_model(), settings.device, settings.max_batch_tokens, metrics, settings.backend
+    )
 
 
 def run_worker(settings: Settings, classifier: Classifier | None = None, stop: threading.Event | None = None) -> None:
@@ -91,7 +93,7 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
 
 def _assemble(settings: Settings, classifier: Classifier | None, stop: threading.Event, stack: ExitStack) -> Worker:
     """Put a worker together, as soon as what it needs is there; the stack is to close what it leaves open."""
-    engine = connect(settings.required_database_url, "emotion-worker")
+    engine = connect(settings.required_database_url, "emotion-worker", settings.database_connections)
     stack.callback(engine.dispose)
     wait_for("postgres", lambda: require_migrated(engine), stop)
     for topic in (settings.kafka_topic, settings.kafka_dead_letter_topic):
@@ -107,11 +109,18 @@ def _assemble(settings: Settings, classifier: Classifier | None, stop: threading
     metrics.serve_model(classifier.version)
     most_in_a_row = settings.dead_letters_in_a_row or None
     versions = {"model_version": classifier.version, "normalizer": NORMALIZER}
-    store = ResultStore(engine, settings.kafka_group_id, **versions, most_in_a_row=most_in_a_row)
     # The broker may have gone while the model was loaded.
     dead_letters = wait_for("kafka", lambda: DeadLetters(settings), stop)
-    limit = DeadLetterLimit(settings.dead_letters_in_a_row, settings.dead_letters_share)
-    stages = Stages(Inference(classifier, metrics, most_in_a_row), Storage(store, dead_letters, limit, metrics))
+    storages = [
+        Storage(
+            ResultStore(engine, settings.kafka_group_id, **versions, most_in_a_row=most_in_a_row),
+            dead_letters,
+            DeadLetterLimit(settings.dead_letters_in_a_row, settings.dead_letters_share),
+            metrics,
+        )
+        for _ in range(settings.database_connections)
+    ]
+    stages = Stages(Inference(classifier, metrics, most_in_a_row), *storages)
     stack.callback(_close, dead_letters, stages)
     source = wait_for("kafka", lambda: KafkaSource(settings), stop)
     batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000)

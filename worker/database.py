@@ -34,7 +34,7 @@ class DatabaseAway(Away):
     """It is Postgres that cannot be reached now."""
 
 
-def connect(url: str, application: str) -> Engine:
+def connect(url: str, application: str, connections: int = 1) -> Engine:
     """Make an engine for a Postgres URL; libpq's options, such as sslmode, may follow in the URL.
 
     All of it holds through a pooler such as PgBouncer too, where each transaction may get another session of the
@@ -53,7 +53,7 @@ def connect(url: str, application: str) -> Engine:
         raise ConfigurationError("the database URL is not postgresql://user:password@host:port/database") from None
     engine = create_engine(
         address,
-        pool_size=1,
+        pool_size=connections,
         pool_pre_ping=True,
         connect_args={
             "application_name": application,

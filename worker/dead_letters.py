@@ -24,7 +24,7 @@ _MESSAGE_CHARACTERS: Final = 1_000
 
 
 class DeadLetters:
-    """Send rejected records to the dead-letter topic; used by the storage thread."""
+    """Send rejected records to the dead-letter topic; used by the storage threads, which share its producer."""
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.kafka_dead_letter_topic

@@ -1,5 +1,6 @@
 """What can be measured from outside: Prometheus metrics of one worker, in a registry of its own."""
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._lock = threading.Lock()
         self._records = Counter("emotion_records", "Records stored or dead-lettered", registry=registry)
         self._rows = Counter("emotion_rows", "Rows written to emotion_results", registry=registry)
         self._dead_letters = Counter(
@@ -88,7 +90,8 @@ class Metrics:
             self._dead_letters.labels(item.stage, type(item.error).__name__).inc()
         latency = time.monotonic() - chunk.opened_at
         self._latency.observe(latency)
-        self.records += len(chunk)
+        with self._lock:
+            self.records += len(chunk)
         self._slowest_chunk_s = max(self._slowest_chunk_s, latency)
 
     def set_lag(self, lags: Mapping[Partition, int]) -> None:

@@ -84,6 +84,26 @@ class Chunk:
         """Return how many records it holds."""
         return len(self.utterances) + len(self.rejected)
 
+    def parts(self, count: int) -> dict[int, "Chunk"]:
+        """Part the chunk by partition: a partition always belongs to the same one of ``count`` parts.
+
+        Returns:
+            The parts that hold something, by number; at least one.
+        """
+        numbers = {lane(partition, count) for partition in self.next_offsets}
+        if len(numbers) <= 1:
+            return {next(iter(numbers), 0): self}
+        parts = {number: Chunk(opened_at=self.opened_at) for number in sorted(numbers)}
+        for item in self.utterances:
+            parts[lane(partition_of(item.record), count)].utterances.append(item)
+        for rejected in self.rejected:
+            parts[lane(partition_of(rejected.record), count)].rejected.append(rejected)
+        for partition, offset in self.next_offsets.items():
+            part = parts[lane(partition, count)]
+            part.next_offsets[partition] = offset
+            part.epochs[partition] = self.epochs[partition]
+        return parts
+
     def drop(self, unwanted: Callable[[Partition], bool]) -> None:
         """Forget the records of some partitions, which another worker reads now."""
         gone = {partition for partition in self.next_offsets if unwanted(partition)}
@@ -143,6 +163,11 @@ class Classifier(Protocol):
             RejectedData: the model fails on something in these texts.
         """
         ...
+
+
+def lane(partition: Partition, count: int) -> int:
+    """Return which of ``count`` lanes a partition belongs to, always the same."""
+    return partition.partition % count
 
 
 def partition_of(record: Record) -> Partition:

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
         description="Postgres, as postgresql://user:password@host/database; sslmode and the like may follow.",
     )
 
+    database_connections: Positive = Field(
+        2, description="Connections that store at the same time, each its own partitions."
+    )
+
     model: str | None = Field(None, description="Model bundle: a folder or a hub name. The released one by default.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     backend: Literal["auto", "torch", "onnx"] = Field(

@@ -1,10 +1,10 @@
-"""The two threads behind the main one: `inference` owns the model, `storage` owns the database connection."""
+"""The threads behind the main one: `inference` owns the model, each `storage` a connection to the database."""
 
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import stamina
@@ -16,7 +16,7 @@ from worker.database import DatabaseAway
 from worker.dead_letters import DeadLetterLimit, DeadLetters
 from worker.errors import Away
 from worker.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed, Classifier, Record, Rejected, Utterance
+from worker.records import Chunk, Claim, Claimed, Classifier, Record, Rejected, Utterance, lane
 from worker.store import ResultStore
 
 log = structlog.get_logger(__name__)
@@ -28,24 +28,45 @@ Work = Chunk | tuple[Claim, ...]
 Done = Chunk | tuple[Claimed, ...]
 
 
+class _Parted(NamedTuple):
+    """Word to the main thread that a piece of work goes on in several parts."""
+
+    parts: int
+
+
+def _parted(work: Work, count: int) -> Mapping[int, Work]:
+    if isinstance(work, Chunk):
+        return work.parts(count)
+    parts: dict[int, tuple[Claim, ...]] = {}
+    for claim in work:
+        number = lane(claim.partition, count)
+        parts[number] = (*parts.get(number, ()), claim)
+    return parts or {0: ()}
+
+
 class Stages:
     """Chunk n is stored while n+1 is classified and n+2 waits; claims pass through the same queues in order.
 
-    `submit` and `done` are called by the main thread, never block, and raise what a stage died of.
+    With several storages a chunk is parted by partition, and each stores its partitions, always the same: what
+    belongs to a partition keeps its order. `submit` and `done` are called by the main thread, never block, and raise
+    what a stage died of.
+
+    Args:
+        inference: what the first thread does with each piece of work.
+        storages: what each further thread does with its part of it.
     """
 
-    def __init__(self, inference: Callable[[Work], Work], storage: Callable[[Work], Done]) -> None:
+    def __init__(self, inference: Callable[[Work], Work], *storages: Callable[[Work], Done]) -> None:
         self._to_inference: queue.Queue[Work | None] = queue.Queue(maxsize=1)
-        self._to_storage: queue.Queue[Work | None] = queue.Queue(maxsize=1)
-        self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self._to_storage: list[queue.Queue[Work | None]] = [queue.Queue(maxsize=1) for _ in storages]
+        self._done: queue.SimpleQueue[Done | _Parted] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._in_flight = 0
         # One number for each thread, which alone writes it.
-        self._steps = {"inference": 0, "storage": 0}
-        self._threads = [
-            self._thread("inference", self._to_inference, inference, self._to_storage.put),
-            self._thread("storage", self._to_storage, storage, self._finish),
-        ]
+        self._steps: dict[str, int] = {}
+        self._threads = [self._thread("inference", self._to_inference, inference, self._deal)]
+        for number, (source, storage) in enumerate(zip(self._to_storage, storages, strict=True), 1):
+            self._threads.append(self._thread(f"storage-{number}", source, storage, self._finish))
 
     @property
     def full(self) -> bool:
@@ -68,7 +89,7 @@ class Stages:
         return sum(self._steps.values())
 
     def start(self) -> None:
-        """Start both threads."""
+        """Start all threads."""
         for thread in self._threads:
             thread.start()
 
@@ -88,6 +109,9 @@ class Stages:
                 item = self._done.get_nowait()
             except queue.Empty:
                 break
+            if isinstance(item, _Parted):
+                self._in_flight += item.parts - 1
+                continue
             self._in_flight -= 1
             yield item
         if self._failure is not None:
@@ -101,6 +125,18 @@ class Stages:
             for thread in self._threads:
                 thread.join(max(0, deadline - time.monotonic()))
 
+    def _deal(self, work: Work | None) -> None:
+        """Give each storage its part."""
+        if work is _STOP:
+            for place in self._to_storage:
+                place.put(_STOP)
+            return
+        parts = _parted(work, len(self._to_storage))
+        if len(parts) > 1:
+            self._done.put(_Parted(len(parts)))  # Before any part is done, or all would look done too early.
+        for number, part in parts.items():
+            self._to_storage[number].put(part)
+
     def _finish(self, item: Done | None) -> None:
         if item is not _STOP:
             self._done.put(item)
@@ -108,6 +144,8 @@ class Stages:
     def _thread(
         self, name: str, source: queue.Queue[Work | None], stage: Callable[[Work], Any], sink: Callable[[Any], None]
     ) -> threading.Thread:
+        self._steps[name] = 0
+
         def run() -> None:
             try:
                 while (work := source.get()) is not _STOP:

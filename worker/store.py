@@ -68,7 +68,7 @@ _MERGE: Final = f"""
 
 
 class ResultStore:
-    """Owned by the storage thread; every method is one transaction.
+    """Owned by one storage thread; every method is one transaction.
 
     Args:
         engine: where the tables are.

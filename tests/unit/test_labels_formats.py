@@ -1,0 +1,199 @@
+"""Labels in files: what is taken, and what is said of the rest."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.emotions import EMOTIONS
+from training.errors import UnusableData
+from training.labels.formats import Reading, read_labels
+from training.labels.label import Label
+from training.labels.label_studio import configuration, task
+
+
+def read(folder: Path, name: str, content: str, **given: Any) -> Reading:
+    file = folder / name
+    file.write_text(content, encoding="utf-8")
+    return read_labels(file, **given)
+
+
+def exported(*annotations: dict[str, Any], text: Any = "где мой заказ", number: int = 7) -> dict[str, Any]:
+    data = {"text": text, "transcript_id": "call-1-0"}
+    return {"id": number, "data": data, "annotations": list(annotations), "predictions": [], "drafts": []}
+
+
+def annotation(*emotions: str, by: Any = 3, **more: Any) -> dict[str, Any]:
+    choices = {"choices": list(emotions)}
+    result = {"value": choices, "from_name": "emotions", "to_name": "text", "type": "choices", "origin": "manual"}
+    times = {"created_at": "2026-05-04T10:00:00.5Z", "updated_at": "2026-05-04T10:05:00.25Z"}
+    return {"id": 11, "completed_by": by, "result": [result], "was_cancelled": False, "lead_time": 4.2, **times, **more}
+
+
+def test_a_table_may_say_all_there_is_to_say(tmp_path: Path) -> None:
+    content = (
+        "text,emotions,annotated,origin,annotator,labelled_at,transcript_id\n"
+        '"да, хорошо","surprise, joy",joy surprise anger,survey,anna,2026-01-31T12:00:00+03:00,call-1\n'
+    )
+    assert read(tmp_path, "a.csv", content).labels == [
+        Label(
+            text="да, хорошо",
+            emotions=("joy", "surprise"),
+            annotated=("anger", "joy", "surprise"),
+            origin="survey",
+            annotator="anna",
+            labelled_at=datetime(2026, 1, 31, 9, tzinfo=UTC),
+            transcript_id="call-1",
+        )
+    ]
+
+
+def test_what_a_row_does_not_say_is_as_given(tmp_path: Path) -> None:
+    content = '{"text": "да", "emotions": ["joy"]}\n\n{"text": "нет", "emotions": "anger", "annotator": "boris"}\n'
+    labels = read(tmp_path, "a.jsonl", content, origin="pilot", annotator="anna").labels
+    assert [(label.origin, label.annotator, label.labelled_at) for label in labels] == [
+        ("pilot", "anna", None),
+        ("pilot", "boris", None),
+    ]
+    assert {label.annotated for label in labels} == {EMOTIONS}
+
+
+@pytest.mark.parametrize(
+    "content", ["\ufefftext;emotions\nда, да;joy,anger\n", "text;emotions\r\nда, да;joy,anger\r\n"]
+)
+def test_a_spreadsheet_of_a_russian_locale_is_read(content: str, tmp_path: Path) -> None:
+    [label] = read(tmp_path, "a.csv", content).labels
+    assert (label.text, label.emotions) == ("да, да", ("anger", "joy"))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("нет,rage", "rage is none of the emotions. Take anger, disgust"),
+        ("  ,joy", "the text is empty"),
+        ("нет,", "names no emotion; neutral is the name of none"),
+        ("нет", "has no emotions"),
+        ("нет,joy,anger,,x", "has more cells than there are columns"),
+        ("нет,joy,anger", "joy is given and is not among the annotated"),
+        ("нет,joy,,yesterday", "yesterday is no time"),
+        (f"нет,joy,,{'слово ' * 50}", "the labelled_at is longer than 250 characters"),
+    ],
+)
+def test_a_bad_row_is_reported_with_its_line_while_the_others_go_in(row: str, reason: str, tmp_path: Path) -> None:
+    reading = read(tmp_path, "a.csv", f"text,emotions,annotated,labelled_at\nда,joy,,\n{row}\nну,fear,,\n")
+    assert [label.text for label in reading.labels] == ["да", "ну"]
+    [bad] = reading.bad
+    assert str(bad).startswith(f"line 3: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "is no JSON object"),
+        ('{"emotions": ["joy"]}', "has no text"),
+        ('{"text": 5, "emotions": ["joy"]}', "the text is no string"),
+        ('{"text": "а", "emotions": 5}', "5 is none of the emotions"),
+        ('{"text": "\\ud83d", "emotions": ["joy"]}', "the text holds half a surrogate pair"),
+        ('{"text": "а", "emotions": ["joy"], "labelled_at": "0001-01-01T00:00:00+09:00"}', "0001-01-01"),
+    ],
+)
+def test_a_bad_line_of_json_is_reported_too(row: str, reason: str, tmp_path: Path) -> None:
+    reading = read(tmp_path, "a.jsonl", f'{row}\n{{"text": "да", "emotions": ["joy"]}}\n')
+    assert len(reading.labels) == 1
+    assert str(reading.bad[0]).startswith(f"line 1: {reason}")
+
+
+def test_after_a_quotation_without_end_the_rest_is_not_taken_for_a_text(tmp_path: Path) -> None:
+    reading = read(tmp_path, "a.csv", 'text,emotions\nда,joy\n"нет,anger\nну,fear\n')
+    assert [label.text for label in reading.labels] == ["да"]
+    assert "the rest of the file is not read" in reading.bad[0].reason
+
+
+def test_nothing_in_the_negative_needs_neutral_to_be_asked_for(tmp_path: Path) -> None:
+    [label] = read(tmp_path, "a.jsonl", '{"text": "да", "emotions": [], "annotated": ["anger"]}').labels
+    assert (label.emotions, label.annotated) == ((), ("anger",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.csv", "words,emotion\nда,joy\n", "has no column text and no column emotions .found: words, emotion."),
+        ("a.csv", "", "found: nothing"),
+        ("a.txt", "", "labels come as"),
+        ("a.json", "{", "is no JSON"),
+        ("a.json", '{"text": "да"}', "is no list of tasks"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(name: str, content: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(UnusableData, match=complaint):
+        read(tmp_path, name, content)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text,emotions\nда,joy\n".encode("cp1251"))
+    with pytest.raises(UnusableData, match="Give it in UTF-8"):
+        read_labels(tmp_path / "a.csv")
+
+
+def test_each_annotation_of_a_label_studio_task_is_a_label(tmp_path: Path) -> None:
+    content = json.dumps([exported(annotation("anger", "sadness"), annotation("neutral", by={"email": "b@x.ru"}))])
+    labels = read(tmp_path, "project.json", content).labels
+    assert [(label.annotator, label.emotions) for label in labels] == [
+        ("3", ("anger", "sadness")),
+        ("b@x.ru", ("neutral",)),
+    ]
+    assert {(label.origin, label.text, label.transcript_id) for label in labels} == {
+        ("label-studio", "где мой заказ", "call-1-0")
+    }
+    assert labels[0].labelled_at == datetime(2026, 5, 4, 10, 5, 0, 250_000, tzinfo=UTC)
+
+
+def test_what_nobody_answered_in_label_studio_is_no_bad_row(tmp_path: Path) -> None:
+    reading = read(tmp_path, "a.json", json.dumps([exported(), exported(annotation("joy", was_cancelled=True))]))
+    assert (reading.labels, reading.bad, reading.skipped) == ([], [], 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (exported(annotation("злость")), "злость is none of the emotions"),
+        (exported(annotation()), "names no emotion"),
+        (exported(annotation("joy"), text=None), "has no text"),
+        (exported(annotation("joy", result=None)), "has an annotation without result"),
+        ({"id": 7, "text": "да", "emotions": "joy"}, "has no data or no annotations"),
+    ],
+)
+def test_a_bad_task_is_reported_by_its_number(row: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    reading = read(tmp_path, "a.json", json.dumps([row, exported(annotation("joy"), number=8)]))
+    assert len(reading.labels) == 1
+    assert str(reading.bad[0]).startswith(f"task 7: {reason}")
+
+
+def test_the_configuration_offers_each_emotion_by_the_name_that_the_import_knows() -> None:
+    [choices] = ET.fromstring(configuration()).iter("Choices")  # noqa: S314 - our own text.
+    assert choices.attrib["choice"] == "multiple"
+    assert [choice.attrib["value"] for choice in choices] == list(EMOTIONS)
+
+
+def test_an_answer_of_the_model_names_tags_of_the_configuration() -> None:
+    names = {element.get("name") for element in ET.fromstring(configuration())}  # noqa: S314 - our own text.
+    [answer] = task({"text": "да"}, ["joy"], 0.75, "m-1")["predictions"]
+    assert {answer["result"][0]["from_name"], answer["result"][0]["to_name"]} == names
+    assert answer["model_version"] == "m-1"
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).filter(str.strip),
+    emotions=st.sets(st.sampled_from(EMOTIONS), min_size=1),
+)
+def test_any_text_comes_back_as_it_was(text: str, emotions: set[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    row = json.dumps({"text": text, "emotions": sorted(emotions)}, ensure_ascii=False)
+    [label] = read(tmp_path_factory.getbasetemp(), "any.jsonl", row + "\n").labels
+    assert label.text == text
+    assert set(label.emotions) == emotions

@@ -1,0 +1,181 @@
+"""Bundles in a folder and behind a URL: complete before they show, and gone as a whole."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from bundles import make_bundle
+
+from schemas.bundle import MANIFEST
+from training.errors import UnusableModel
+from training.locations import UnusableLocation, delete, download, manifest_at, upload
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "bundle"
+    make_bundle(folder)
+    return folder
+
+
+@pytest.fixture(params=["folder", "file URL", "memory"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    places = {
+        "folder": str(tmp_path / "store" / "one"),
+        "file URL": f"file://{tmp_path}/store/one",
+        "memory": f"memory://store-{uuid.uuid4().hex}/one",
+    }
+    yield places[request.param]
+    delete(places[request.param], "random-1")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def remove(location: str, name: str) -> None:
+    system, root = fsspec.core.url_to_fs(location)
+    system.rm_file(f"{root}/{name}")
+
+
+def test_a_bundle_comes_back_as_it_was_uploaded(bundle: Path, location: str, tmp_path: Path) -> None:
+    upload(bundle, location)
+    assert contents(download(location, tmp_path / "cache")) == contents(bundle)
+    assert manifest_at(location).version == "random-1"
+
+
+def test_a_local_bundle_is_used_where_it_lies(bundle: Path, tmp_path: Path) -> None:
+    assert download(str(bundle), tmp_path / "cache") == bundle
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_manifest_is_uploaded_last(bundle: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, _ = fsspec.core.url_to_fs(location)
+    put_file = type(system).put_file
+
+    def full_disk(self: Any, source: str, target: str, **options: Any) -> None:
+        if target.endswith("tokenizer_config.json"):
+            raise OSError(28, "No space left on device")
+        put_file(self, source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(system), "put_file", full_disk)
+        with pytest.raises(UnusableLocation, match="No space left"):
+            upload(bundle, location)
+    with pytest.raises(UnusableModel, match=f": {MANIFEST} is missing"):
+        manifest_at(location)
+    upload(bundle, location)
+    assert manifest_at(location).version == "random-1"
+
+
+def test_an_upload_to_where_the_bundle_is_repairs_it(bundle: Path, location: str) -> None:
+    upload(bundle, location)
+    remove(location, "tokenizer.json")
+    upload(bundle, location)
+    upload(bundle, location)
+    assert manifest_at(location).version == "random-1"
+
+
+def test_no_bundle_is_written_over_another(bundle: Path, location: str, tmp_path: Path) -> None:
+    upload(bundle, location)
+    make_bundle(tmp_path / "other", version="other")
+    with pytest.raises(UnusableLocation, match="holds another bundle"):
+        upload(tmp_path / "other", location)
+    assert manifest_at(location).version == "random-1"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "config.json", "tokenizer.json", "model.safetensors"])
+def test_a_bundle_that_lacks_a_file_is_refused_by_its_name(
+    name: str, bundle: Path, location: str, tmp_path: Path
+) -> None:
+    upload(bundle, location)
+    remove(location, name)
+    with pytest.raises(UnusableModel, match=f"no complete bundle: {name} is missing"):
+        download(location, tmp_path / "cache")
+
+
+def test_weights_that_are_cut_short_are_refused(bundle: Path, location: str, tmp_path: Path) -> None:
+    upload(bundle, location)
+    system, root = fsspec.core.url_to_fs(location)
+    weights = f"{root}/model.safetensors"
+    whole = system.cat_file(weights)
+    for content, complaint in ((whole[:-1], "cut short"), (whole[:4], "cannot be read"), (b"", "cannot be read")):
+        system.pipe_file(weights, content)
+        with pytest.raises(UnusableModel, match=complaint):
+            download(location, tmp_path / "cache")
+
+
+def test_weights_in_several_files_must_all_be_there(bundle: Path, location: str) -> None:
+    upload(bundle, location)
+    system, root = fsspec.core.url_to_fs(location)
+    first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    system.pipe_file(
+        f"{root}/model.safetensors.index.json",
+        b'{"weight_map": {"a": "%b", "b": "%b"}}' % (first.encode(), second.encode()),
+    )
+    system.mv(f"{root}/model.safetensors", f"{root}/{first}")
+    with pytest.raises(UnusableModel, match=f": {second} is missing"):
+        manifest_at(location)
+
+
+def test_a_second_download_is_served_by_the_cache(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = f"memory://store-{uuid.uuid4().hex}/one"
+    upload(bundle, location)
+    first = download(location, tmp_path)
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", None)
+    assert download(location, tmp_path) == first
+    assert list(tmp_path.iterdir()) == [first]
+
+
+def test_a_download_that_breaks_off_leaves_nothing(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = f"memory://store-{uuid.uuid4().hex}/one"
+    upload(bundle, location)
+
+    def broken(self: Any, source: str, target: str) -> None:
+        del self, source
+        Path(target).write_bytes(b"half")
+        raise ConnectionResetError("the line is dead")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", broken)
+    with pytest.raises(UnusableLocation, match="the line is dead"):
+        download(location, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deleting_spares_what_is_not_of_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    location = tmp_path / "one"
+    upload(bundle, str(location))
+    (location / "notes").mkdir()
+    (location / "notes" / "mine.txt").write_text("mine")
+    delete(str(location), "another")
+    assert manifest_at(str(location)).version == "random-1"
+    for _ in range(2):
+        delete(str(location), "random-1")
+    assert [path.name for path in location.iterdir()] == ["notes"]
+    (location / "notes" / "mine.txt").unlink()
+    (location / "notes").rmdir()
+    delete(str(location), "random-1")
+    assert not location.exists()
+
+
+def test_a_url_that_nothing_opens_is_refused_in_one_line(tmp_path: Path) -> None:
+    fsspec.register_implementation("lacking", "no_such_package.Files", clobber=True, errtxt="Install lacking")
+    for location, complaint in (("nowhere://one", "Protocol not known: nowhere"), ("lacking://one", "Install lacking")):
+        with pytest.raises(UnusableLocation, match=complaint) as refused:
+            download(location, tmp_path)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_bundle_for_another_version_is_refused(bundle: Path, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "old", normalizer="ru-asr-0")
+    with pytest.raises(UnusableModel, match="normalizer ru-asr-0"):
+        upload(tmp_path / "old", str(tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+    assert manifest_at(str(bundle)).version == "random-1"

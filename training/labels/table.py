@@ -1,0 +1,219 @@
+"""The table of labels: putting them in, reading them, counting them.
+
+Who labels one text twice means the later label, whatever its origin; where no annotator is named, the origin speaks
+as one. That is what `latest` selects, for the counts here and for retraining.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from schemas.emotions import EMOTIONS
+from schemas.tables import labelled_texts
+from training.database import database_problems
+from training.labels.label import Label
+
+_COLUMNS = labelled_texts.c
+_KEY = ("text", "origin", "annotator")
+
+
+class Stored(NamedTuple):
+    """How many labels were new, took the place of an earlier one, or changed nothing."""
+
+    new: int
+    changed: int
+    as_before: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What there is in the table; of two labels of one annotator the later counts.
+
+    Attributes:
+        labels: how many.
+        texts: how many have one at least.
+        doubly: texts that two or more annotators labelled.
+        emotions: labels that carry each emotion.
+        origins: labels of each origin.
+        annotators: labels of each annotator; without a name, of each origin.
+        alpha: Krippendorff's, of each emotion (nominal: it is there or not), 1 for full agreement and 0 for chance;
+            None where it says nothing, since no two were asked for it or all said the same.
+    """
+
+    labels: int
+    texts: int
+    doubly: int
+    emotions: Mapping[str, int]
+    origins: Mapping[str, int]
+    annotators: Mapping[str, int]
+    alpha: Mapping[str, float | None]
+
+
+def store(engine: Engine, labels: Sequence[Label]) -> Stored:
+    """Put labels in, all or none. Putting them in again changes nothing.
+
+    A label of the same text, origin and annotator is replaced by a later one; one without a time is of now.
+
+    Raises:
+        UnusableDatabase: Postgres is away, refuses us, or lacks the table.
+    """
+    last = _without_repeats(labels)
+    now = datetime.now(UTC)
+    with database_problems(), engine.begin() as connection:
+        fresh = [
+            *_upsert(connection, [label for label in last if label.labelled_at is None], now),
+            *_upsert(connection, [label for label in last if label.labelled_at is not None], now),
+        ]
+    return Stored(sum(fresh), len(fresh) - sum(fresh), len(labels) - len(fresh))
+
+
+def latest() -> Select[Any]:
+    """Return a query of the labels, the last of each text and annotator, with a column `coder` for who that is."""
+    coder = func.coalesce(func.nullif(_COLUMNS.annotator, ""), _COLUMNS.origin).label("coder")
+    text_hash = func.md5(_COLUMNS.text)
+    return (
+        select(labelled_texts, coder)
+        .distinct(text_hash, coder)
+        .order_by(text_hash, coder, _COLUMNS.labelled_at.desc(), _COLUMNS.id.desc())
+    )
+
+
+def listed(
+    engine: Engine, *, origin: str | None = None, annotator: str | None = None, emotion: str | None = None, limit: int
+) -> list[Label]:
+    """Return the newest labels first, all of them or those of an origin, an annotator, an emotion.
+
+    Raises:
+        UnusableDatabase: Postgres is away, refuses us, or lacks the table.
+    """
+    query = select(labelled_texts).order_by(_COLUMNS.labelled_at.desc(), _COLUMNS.id.desc()).limit(limit)
+    if origin is not None:
+        query = query.where(_COLUMNS.origin == origin)
+    if annotator is not None:
+        query = query.where(_COLUMNS.annotator == annotator)
+    if emotion is not None:
+        query = query.where(_COLUMNS.emotions.any(emotion))
+    with database_problems(), engine.connect() as connection:
+        return [_label(row) for row in connection.execute(query).mappings()]
+
+
+def stats(engine: Engine) -> Stats:
+    """Count the labels, and measure how far annotators agree.
+
+    Raises:
+        UnusableDatabase: Postgres is away, refuses us, or lacks the table.
+    """
+    rows = latest().subquery()
+    carried = [func.count().filter(rows.c.emotions.any(emotion)) for emotion in EMOTIONS]
+    unit = func.md5(rows.c.text)
+    with database_problems(), engine.connect() as connection:
+        labels, texts, *emotions = connection.execute(
+            select(func.count(), func.count(func.distinct(unit)), *carried).select_from(rows)
+        ).one()
+        origins = _counts(connection, rows.c.origin)
+        annotators = _counts(connection, rows.c.coder)
+        asked = [func.count().filter(rows.c.annotated.any(emotion)) for emotion in EMOTIONS]
+        both = select(*carried, *asked).select_from(rows).group_by(unit).having(func.count() > 1)
+        answers = np.array([tuple(row) for row in connection.execute(both)], np.int64).reshape(-1, 2, len(EMOTIONS))
+    return Stats(
+        labels=labels,
+        texts=texts,
+        doubly=len(answers),
+        emotions=dict(zip(EMOTIONS, emotions, strict=True)),
+        origins=origins,
+        annotators=annotators,
+        alpha={emotion: _alpha(*answers[:, :, at].T) for at, emotion in enumerate(EMOTIONS)},
+    )
+
+
+def _counts(connection: Connection, column: ColumnElement[str]) -> dict[str, int]:
+    count = func.count()
+    rows = connection.execute(select(column, count).group_by(column).order_by(count.desc(), column))
+    return {row[0]: row[1] for row in rows}
+
+
+def _alpha(present: Any, asked: Any) -> float | None:
+    """Return Krippendorff's alpha of n texts: by how many each was asked, and by how many answered with yes.
+
+    Observed over expected disagreement, for two values; the packages that compute it are under the GPL.
+    Source: Krippendorff (2011), Computing Krippendorff's Alpha-Reliability, https://repository.upenn.edu/asc_papers/43.
+    """
+    yes, no, answers = (counts[asked > 1].astype(float) for counts in (present, asked - present, asked))
+    if not (yes.any() and no.any()):
+        return None
+    observed = (2 * yes * no / (answers - 1)).sum()
+    expected = 2 * yes.sum() * no.sum() / (answers.sum() - 1)
+    return float(1 - observed / expected)
+
+
+def _without_repeats(labels: Iterable[Label]) -> list[Label]:
+    """Keep the latest of those that share a key: one statement cannot change a row twice."""
+    kept: dict[tuple[str, ...], Label] = {}
+    for label in labels:
+        key = tuple(getattr(label, name) for name in _KEY)
+        if not (before := kept.get(key)) or _later(label.labelled_at, before.labelled_at):
+            kept[key] = label
+    return list(kept.values())
+
+
+def _later(moment: datetime | None, before: datetime | None) -> bool:
+    return moment is None or (before is not None and moment >= before)
+
+
+def _upsert(connection: Connection, labels: Sequence[Label], now: datetime) -> list[bool]:
+    """Insert or replace, and say of each row that was written whether it is new."""
+    if not labels:
+        return []
+    statement = insert(labelled_texts)
+    new = statement.excluded
+    differs = or_(*(new[name].is_distinct_from(_COLUMNS[name]) for name in ("emotions", "annotated", "transcript_id")))
+    # What comes without a time would otherwise be of now each time it comes.
+    dated = labels[0].labelled_at is not None
+    replaces = or_(new.labelled_at > _COLUMNS.labelled_at, and_(new.labelled_at == _COLUMNS.labelled_at, differs))
+    upsert: Executable = statement.on_conflict_do_update(
+        index_elements=[literal_column("md5(text)"), "origin", "annotator"],
+        set_={name: new[name] for name in ("emotions", "annotated", "transcript_id", "labelled_at")},
+        where=replaces if dated else differs,
+    ).returning(literal_column("xmax = 0"))
+    rows = [
+        {
+            "text": label.text,
+            "emotions": list(label.emotions),
+            "annotated": list(label.annotated),
+            "origin": label.origin,
+            "annotator": label.annotator,
+            "labelled_at": label.labelled_at or now,
+            "transcript_id": label.transcript_id,
+        }
+        for label in labels
+    ]
+    return list(connection.scalars(upsert, rows))
+
+
+def _label(row: RowMapping) -> Label:
+    return Label(
+        text=row["text"],
+        emotions=tuple(row["emotions"]),
+        annotated=tuple(row["annotated"]),
+        origin=row["origin"],
+        annotator=row["annotator"],
+        labelled_at=row["labelled_at"],
+        transcript_id=row["transcript_id"],
+    )

@@ -1,0 +1,206 @@
+"""Where bundles lie: a folder, or any URL that fsspec opens, such as s3://bucket/models/name.
+
+A bundle is complete where its manifest is, so the manifest is the last file to be written and the first to be deleted.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from schemas.bundle import CONFIG, MANIFEST, Manifest, UnusableBundle, read_manifest
+from training.errors import TrainingError, UnusableModel
+
+_TOKENIZER: Final = "tokenizer.json"
+_WEIGHTS: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
+
+
+class UnusableLocation(TrainingError):
+    """A location cannot be reached, read or written."""
+
+
+class _Index(msgspec.Struct):
+    weight_map: dict[str, str]
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+class _Tensor(msgspec.Struct):
+    data_offsets: tuple[int, int] = (0, 0)
+
+
+def upload(folder: Path, location: str) -> None:
+    """Copy a bundle's files, the manifest last; what an interrupted try left is written over.
+
+    Args:
+        folder: of the bundle; what lies in folders within is not part of it.
+        location: folder or URL that is to hold the files; made if it is not there.
+
+    Raises:
+        UnusableLocation: it cannot be written, or holds another bundle.
+        UnusableModel: the folder holds no complete bundle.
+    """
+    manifest_at(str(folder))
+    content = (folder / MANIFEST).read_bytes()
+    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
+    with _problems(location):
+        system, root = _open(location)
+        there = _sizes(system, root)
+        if MANIFEST in there and system.cat_file(f"{root}/{MANIFEST}") != content:
+            raise UnusableLocation(f"{location} holds another bundle: name another place")
+        if files.items() <= there.items():
+            return
+        system.makedirs(root, exist_ok=True)
+        for name in files:
+            if name != MANIFEST:
+                system.put_file(str(folder / name), f"{root}/{name}")
+        system.pipe_file(f"{root}/{MANIFEST}", content)
+
+
+def download(location: str, cache: Path) -> Path:
+    """Return a folder that holds the bundle: its own where it is local, otherwise one in the cache.
+
+    Args:
+        location: folder or URL of the bundle.
+        cache: folder for what is downloaded; a bundle that it holds already is not downloaded again, and several
+            processes may share it.
+
+    Raises:
+        UnusableLocation: the location cannot be read, or the cache not written.
+        UnusableModel: there is no complete bundle.
+    """
+    manifest = manifest_at(location)
+    with _problems(location):
+        system, root = _open(location)
+        if isinstance(system, LocalFileSystem):
+            return Path(root)
+        # Two stores may each hold a bundle of one name.
+        digest = hashlib.sha256(f"{location}\n".encode() + system.cat_file(f"{root}/{MANIFEST}")).hexdigest()
+        target = cache / f"{manifest.version}-{digest[:12]}"
+        if target.exists():
+            return target
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=cache))
+        try:
+            for name in _sizes(system, root):
+                system.get_file(f"{root}/{name}", str(unfinished / name))
+            manifest_at(str(unfinished))
+            _move(unfinished, target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def manifest_at(location: str) -> Manifest:
+    """Return a bundle's manifest, after making sure that its files are there and its weights not cut short.
+
+    Raises:
+        UnusableLocation: the location cannot be read.
+        UnusableModel: there is no complete bundle, or it is none for this version.
+    """
+    with _problems(location):
+        system, root = _open(location)
+        sizes = _sizes(system, root)
+        _require(location, sizes, MANIFEST, CONFIG, _TOKENIZER)
+        manifest = read_manifest(system.cat_file(f"{root}/{MANIFEST}"))
+        weights = {_WEIGHTS}
+        if _INDEX in sizes:
+            weights = set(msgspec.json.decode(system.cat_file(f"{root}/{_INDEX}"), type=_Index).weight_map.values())
+        _require(location, sizes, *weights)
+        for name in sorted(weights):
+            _require_whole(system, f"{root}/{name}", sizes[name])
+    return manifest
+
+
+def delete(location: str, version: str) -> None:
+    """Delete a bundle's files, and its folder if nothing else is there; one that is gone already is no error.
+
+    Args:
+        location: folder or URL of the bundle.
+        version: of the bundle; where another one lies by now, it stays.
+
+    Raises:
+        UnusableLocation: the location cannot be reached, or forbids it.
+        UnusableModel: the manifest cannot be read.
+    """
+    with _problems(location):
+        system, root = _open(location)
+        names = sorted(_sizes(system, root), key=lambda name: name != MANIFEST)
+        if MANIFEST in names:
+            there = msgspec.json.decode(system.cat_file(f"{root}/{MANIFEST}"), type=_Version)
+            if there.version != version:
+                return
+        for name in names:
+            system.rm_file(f"{root}/{name}")
+        # Folders that hold something else, and stores that have no folders, say no.
+        with suppress(OSError):
+            system.rmdir(root)
+
+
+@contextmanager
+def _problems(location: str) -> Iterator[None]:
+    try:
+        yield
+    except UnusableBundle as error:
+        raise UnusableModel(f"{location}: {error}") from error
+    except msgspec.MsgspecError as error:
+        raise UnusableModel(f"{location}: its files cannot be read ({error}). Copy the bundle anew") from error
+    except ImportError as error:
+        # fsspec says which package opens such a URL.
+        raise UnusableLocation(f"{location}: {error}") from error
+    except (OSError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UnusableLocation(
+            f"{location} cannot be used ({reason}). Check the address, and that this user may read and write there"
+        ) from error
+
+
+def _move(unfinished: Path, target: Path) -> None:
+    try:
+        unfinished.rename(target)
+    except OSError:
+        # Another process may have been faster.
+        if not target.exists():
+            raise
+
+
+def _open(location: str) -> tuple[Any, str]:
+    system, root = url_to_fs(location)
+    # Listings are kept by some of fsspec's file systems, and other machines write there too.
+    system.invalidate_cache()
+    return system, root.rstrip("/")
+
+
+def _sizes(system: Any, root: str) -> dict[str, int]:
+    """Return the size in bytes of each file, by name; empty where there is no such folder."""
+    try:
+        found = system.ls(root, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {item["name"].rsplit("/", 1)[-1]: item["size"] for item in found if item["type"] == "file"}
+
+
+def _require(location: str, sizes: dict[str, int], *names: str) -> None:
+    missing = sorted(set(names) - set(sizes))
+    if missing:
+        raise UnusableModel(f"{location} holds no complete bundle: {', '.join(missing)} is missing. Copy it there anew")
+
+
+def _require_whole(system: Any, path: str, size: int) -> None:
+    """Compare a file's size with what its header says; source: the safetensors format, "Format" in its README."""
+    with system.open(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length < size else b""
+    tensors = msgspec.json.decode(header, type=dict[str, _Tensor])
+    if size != 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0):
+        raise UnusableModel(f"{path} is cut short. Copy the bundle anew")

@@ -1,0 +1,246 @@
+"""The models there are: candidates, the champion that is served, and those that were or were not."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Engine, Select, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from schemas.bundle import Manifest
+from schemas.tables import model_versions
+from training.bundles import open_bundle
+from training.database import database_problems
+from training.errors import TrainingError, UnusableModel
+from training.locations import delete, manifest_at, upload
+
+CHANNEL: Final = "model_promoted"
+"""Postgres notifies it of the version that became the champion, when the promotion is committed."""
+
+PRUNED: Final = ""
+"""Location of a version whose bundle was deleted."""
+
+_COLUMNS: Final = model_versions.c
+
+
+class UnusableVersion(TrainingError):
+    """There is no such version, or what was asked does not go with its state."""
+
+
+class ModelVersion(NamedTuple):
+    """A row of `model_versions`; state is candidate, champion, retired or rejected."""
+
+    version: str
+    state: str
+    location: str
+    metrics: dict[str, Any]
+    data_fingerprint: str
+    base_model: str
+    created_at: datetime
+    promoted_at: datetime | None
+
+
+def versions(engine: Engine) -> list[ModelVersion]:
+    """Return all versions, the newest first.
+
+    Raises:
+        UnusableDatabase: see `training.database`; so do all functions below.
+    """
+    with database_problems(), engine.connect() as connection:
+        rows = connection.execute(select(model_versions).order_by(_COLUMNS.created_at.desc(), _COLUMNS.version))
+        return [ModelVersion._make(row) for row in rows]
+
+
+def champion(engine: Engine) -> ModelVersion | None:
+    """Return the version that is served, None before the first promotion."""
+    with database_problems(), engine.connect() as connection:
+        return _champion(connection)
+
+
+def register(engine: Engine, folder: Path, store: str | None = None) -> str:
+    """Make a bundle a candidate, after making sure that it opens; return its version.
+
+    Args:
+        engine: of the database.
+        folder: of the bundle.
+        store: folder or URL to copy the bundle into, under its version's name; None leaves it where it is.
+
+    Raises:
+        UnusableLocation: the store cannot be written.
+        UnusableModel: the folder holds no complete bundle of this version of the code.
+        UnusableVersion: it is registered already.
+    """
+    manifest_at(str(folder))
+    *_, manifest = open_bundle(folder)
+    version = manifest.version
+    location = str(folder.resolve())
+    created_at = _created_at(folder, manifest)
+    with database_problems(), engine.connect() as connection:
+        _require_new(connection, version)
+    if store:
+        # In no transaction: a rollback must not wait for it.
+        location = _place(store, version)
+        upload(folder, location)
+    measured = manifest.metrics, manifest.data_fingerprint, manifest.base_model
+    row = ModelVersion(version, "candidate", location, *measured, created_at, promoted_at=None)
+    new = insert(model_versions).values(row._asdict())
+    with database_problems(), engine.begin() as connection:
+        if not connection.execute(new.on_conflict_do_nothing().returning(_COLUMNS.version)).all():
+            _require_new(connection, version)
+    return version
+
+
+def promote(engine: Engine, version: str) -> None:
+    """Make a version the champion, and retire the one before; the champion itself stays as it is.
+
+    Raises:
+        UnusableLocation: its bundle cannot be reached.
+        UnusableModel: its bundle is not complete.
+        UnusableVersion: there is none of that name.
+    """
+    with _alone(engine) as connection:
+        _promote(connection, _find(connection, version))
+
+
+def rollback(engine: Engine) -> str:
+    """Make the champion before the present one champion again; return its version. A second one takes it back.
+
+    Raises:
+        UnusableLocation: its bundle cannot be reached.
+        UnusableModel: its bundle is not complete.
+        UnusableVersion: there was none, or it was pruned.
+    """
+    with _alone(engine) as connection:
+        before = _champion_before(connection)
+        if before is None:
+            raise UnusableVersion("no champion came before this one: promote another version instead")
+        _promote(connection, before)
+        return before.version
+
+
+def reject(engine: Engine, version: str, reason: str) -> None:
+    """Say that a version is not to be served, and why: the reason is kept in its metrics, as `rejected`.
+
+    Raises:
+        UnusableVersion: there is none of that name, or it is the champion.
+    """
+    with _alone(engine) as connection:
+        if _find(connection, version).state == "champion":
+            raise UnusableVersion(f"{version} is the champion: promote another version or roll back first")
+        why = func.jsonb_build_object("rejected", reason)
+        _set(connection, version, state="rejected", metrics=_COLUMNS.metrics.op("||")(why))
+
+
+def prune(engine: Engine, keep: int) -> list[str]:
+    """Delete bundles of retired and rejected versions; their rows stay, with no location.
+
+    Args:
+        engine: of the database.
+        keep: how many of them to spare, the newest; the one that a rollback needs is spared besides.
+
+    Returns:
+        The versions whose bundles were deleted.
+
+    Raises:
+        UnusableLocation: a bundle cannot be deleted; those before it are.
+    """
+    with _alone(engine) as connection:
+        before = _champion_before(connection)
+        newest = func.coalesce(_COLUMNS.promoted_at, _COLUMNS.created_at).desc()
+        done = _COLUMNS.state.in_(("retired", "rejected")) & (_COLUMNS.location != PRUNED)
+        old = connection.execute(select(model_versions).where(done).order_by(newest).offset(keep))
+        going = [row.version for row in old if before is None or row.version != before.version]
+    return [version for version in going if _delete(engine, version)]
+
+
+def _delete(engine: Engine, version: str) -> bool:
+    with _alone(engine) as connection:
+        row = _find(connection, version)
+        if row.state not in {"retired", "rejected"} or row.location == PRUNED:
+            return False
+        # Before the row: a bundle whose deletion breaks off is found again by the next prune.
+        delete(row.location, version)
+        _set(connection, version, location=PRUNED)
+    return True
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that no other writer of the versions runs beside; readers do not wait."""
+    with database_problems(), engine.begin() as connection:
+        connection.execute(text(f"LOCK TABLE {model_versions.name} IN SHARE ROW EXCLUSIVE MODE"))
+        yield connection
+
+
+def _promote(connection: Connection, new: ModelVersion) -> None:
+    if new.location == PRUNED:
+        raise UnusableVersion(f"the bundle of {new.version} was pruned: promote another version")
+    found = manifest_at(new.location).version
+    if found != new.version:
+        raise UnusableModel(f"{new.location} holds {found}, not {new.version}. Copy the bundle there anew")
+    if new.state == "champion":
+        return
+    old = _champion(connection)
+    if old:
+        _set(connection, old.version, state="retired")
+    # Not now(), which is when the transaction began, before it waited for the others.
+    _set(connection, new.version, state="champion", promoted_at=func.clock_timestamp())
+    connection.execute(select(func.pg_notify(CHANNEL, new.version)))
+
+
+def _champion(connection: Connection) -> ModelVersion | None:
+    return _one(connection, select(model_versions).where(_COLUMNS.state == "champion"))
+
+
+def _champion_before(connection: Connection) -> ModelVersion | None:
+    were = select(model_versions).where(_COLUMNS.state == "retired", _COLUMNS.promoted_at.is_not(None))
+    return _one(connection, were.order_by(_COLUMNS.promoted_at.desc()).limit(1))
+
+
+def _require_new(connection: Connection, version: str) -> None:
+    there = _look_up(connection, version)
+    if there:
+        raise UnusableVersion(f"{version} is registered already, as {there.state}")
+
+
+def _look_up(connection: Connection, version: str) -> ModelVersion | None:
+    return _one(connection, select(model_versions).where(_COLUMNS.version == version))
+
+
+def _find(connection: Connection, version: str) -> ModelVersion:
+    found = _look_up(connection, version)
+    if found:
+        return found
+    known: Sequence[str] = connection.execute(select(_COLUMNS.version)).scalars().all()
+    if not known:
+        raise UnusableVersion(f"there is no version {version}, nor any other: register a bundle first")
+    nearest = difflib.get_close_matches(version, known, n=1, cutoff=0)[0]
+    raise UnusableVersion(f"there is no version {version}; the nearest is {nearest}")
+
+
+def _one(connection: Connection, query: Select[Any]) -> ModelVersion | None:
+    row = connection.execute(query).one_or_none()
+    return None if row is None else ModelVersion._make(row)
+
+
+def _set(connection: Connection, version: str, **values: Any) -> None:
+    connection.execute(update(model_versions).where(_COLUMNS.version == version).values(values))
+
+
+def _place(store: str, version: str) -> str:
+    if "/" in version or version in {".", ".."}:
+        raise UnusableModel(f"version {version!r} cannot name a folder. Export the bundle anew")
+    if "://" not in store:
+        store = str(Path(store).resolve())
+    return f"{store.rstrip('/')}/{version}"
+
+
+def _created_at(folder: Path, manifest: Manifest) -> datetime:
+    try:
+        moment = datetime.fromisoformat(manifest.created_at)
+    except ValueError as error:
+        raise UnusableModel(f"{folder}: created_at is no time ({error}). Export the bundle anew") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
