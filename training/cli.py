@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import structlog
 from cyclopts import App, Parameter
 
+from training.drift_cli import drift
 from training.errors import TrainingError, UnusableRecipe
 from training.labels.cli import datasets, labels
 from training.registry_cli import models, runs
 
 app = App(name="emotion-training", help="Fits and measures the models that emotion-worker serves.")
+app.command(drift)
 app.command(labels)
 app.command(datasets)
 app.command(models)
