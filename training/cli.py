@@ -158,7 +158,8 @@ def search(  # noqa: PLR0913 - the command's options.
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; what the user can put right ends in one line and exit code 2."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Looked up at each line: whoever calls this within a process may have put another stream in its place since.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         return app(arguments)
     except TrainingError as error:
