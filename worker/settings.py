@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
 
     database_connections: Positive = Field(
-        2, description="Connections that store at the same time, each its own partitions."
+        1, description="Connections that store at the same time, each its own partitions."
     )
 
     model: str | None = Field(None, description="Model bundle: a folder or a hub name. The released one by default.")
