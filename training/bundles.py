@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from schemas.bundle import CONFIG, MANIFEST, Manifest, UnusableBundle, read_config, read_manifest
-from training.errors import UnusableModel, UnusableOutput
+from training.errors import UnusableModel, UnusableOutput, first_line
 
 SHARD: Final = "40MB"
 """Git hosts refuse or warn of larger files from 50 MB on."""
@@ -48,7 +48,7 @@ def write_bundle(folder: Path, model: Any, tokenizer: Any, manifest: Manifest, c
         unfinished.mkdir(parents=True)
         model.half().save_pretrained(unfinished, max_shard_size=SHARD)
         tokenizer.save_pretrained(unfinished)
-        _open_in_float32(unfinished / "config.json")
+        _open_in_float32(unfinished / CONFIG)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
         (unfinished / MANIFEST).write_bytes(manifest.encode())
         for file in unfinished.iterdir():
@@ -84,9 +84,8 @@ def open_bundle(folder: Path) -> tuple[Any, Any, Manifest]:
     except UnusableBundle as error:
         raise UnusableModel(f"{folder}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UnusableModel(
-            f"{folder} is no bundle ({reason}). Name a folder that `emotion-training fit` wrote"
+            f"{folder} is no bundle ({first_line(error)}). Name a folder that `emotion-training fit` wrote"
         ) from error
     astray = sorted({*report["missing_keys"], *report["unexpected_keys"]})
     if astray:

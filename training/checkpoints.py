@@ -41,10 +41,13 @@ class Checkpoints:
 
     def array(self, name: str, compute: Callable[[], Floats]) -> Floats:
         """Return an array, computed in this run or in one that was cut off."""
-        file = self.file(name)
-        if not file.is_file():
-            save(file, compute())
-        loaded: Floats = np.load(file)
+        if not self.file(name).is_file():
+            save(self.file(name), compute())
+        return self.load(name)
+
+    def load(self, name: str) -> Floats:
+        """Return an array that is there."""
+        loaded: Floats = np.load(self.file(name))
         return loaded
 
     def discard(self) -> None:

@@ -23,3 +23,8 @@ class UnusableRecipe(TrainingError):
 
 class OutOfMemory(TrainingError):
     """The GPU has no memory for a step."""
+
+
+def first_line(error: Exception) -> str:
+    """Return what a library says first; some write whole paragraphs, and some nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -32,8 +32,8 @@ def measure(scores: Floats, targets: Floats, thresholds: Floats, annotated: Mask
     """
     limits = np.broadcast_to(thresholds, scores.shape)
     f1 = f1_scores(*counts(scores, targets, limits, annotated))
-    support = np.array([target.sum() for _, target in columns(scores, targets, annotated)])
     each = list(columns(scores, targets, annotated))
+    support = np.array([target.sum() for _, target in each])
     precision = np.array([average_precision_score(t, s) if t.any() else 0.0 for s, t in each])
     errors = np.array([calibration_error(s, t) for s, t in each])
     known = np.array([len(target) > 0 for _, target in each])

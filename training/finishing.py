@@ -16,7 +16,7 @@ from training.bundles import now, write_bundle
 from training.card import card
 from training.errors import UnusableData
 from training.evaluation import cross_fitted, measure
-from training.examples import Examples, fingerprint
+from training.examples import Examples
 from training.network import fold_calibration, keep_served, score
 from training.settings import FitSettings
 from training.student import Student
@@ -48,7 +48,7 @@ def measured(evaluation: Sequence[Examples], settings: FitSettings) -> Examples:
 
 
 def finish(
-    student: Student, sets: Sequence[Examples], evaluation: Sequence[Examples], settings: FitSettings
+    student: Student, sets: Sequence[Examples], evaluation: Sequence[Examples], settings: FitSettings, data: str
 ) -> Manifest:
     """Write the bundle.
 
@@ -57,6 +57,7 @@ def finish(
         sets: what it learned from.
         evaluation: sets to measure on.
         settings: of the run.
+        data: fingerprint of the data as it was read.
 
     Raises:
         UnusableOutput: the bundle cannot be written.
@@ -78,7 +79,7 @@ def finish(
         calibration={emotion: Calibration() for emotion in EMOTIONS},
         normalizer=NORMALIZER,
         base_model=settings.base_name or settings.base,
-        data_fingerprint=fingerprint(sets),
+        data_fingerprint=data,
         metrics=metrics,
         created_at=now().isoformat(),
         max_tokens=_MAX_TOKENS,

@@ -1,11 +1,9 @@
 """From data sets and an encoder to a bundle: the whole of `emotion-training fit`, top to bottom."""
 
 import hashlib
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-import numpy as np
 import structlog
 import torch
 from accelerate import PartialState
@@ -14,7 +12,7 @@ from schemas.bundle import Manifest
 from schemas.emotions import EMOTIONS
 from training.augmentation import synthetic, with_back_translations
 from training.bundles import ensure_free
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, save
 from training.datasets import load
 from training.distillation import (
     UNLABELLED,
@@ -52,9 +50,9 @@ def fit_bundle(settings: FitSettings) -> Manifest | None:
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=4))
     ensure_free(settings.output)
     sets, evaluation = training_sets(settings)
-    name = _fingerprint(settings, sets)
+    data = fingerprint(sets)
     with state.main_process_first():
-        checkpoints = Checkpoints(settings.output, name)
+        checkpoints = Checkpoints(settings.output, run_fingerprint(settings, data))
     sets = taught_by_teachers(sets, settings, checkpoints, state)
     if settings.teaching.unlabelled:
         lines = _labelled_by_a_student(sets, settings, checkpoints, state)
@@ -62,7 +60,7 @@ def fit_bundle(settings: FitSettings) -> Manifest | None:
     student = fit_student(sets, settings, folder=checkpoints.folder("student"))
     if not state.is_main_process:
         return None
-    manifest = finish(student, sets, evaluation, settings)
+    manifest = finish(student, sets, evaluation, settings, data)
     checkpoints.discard()
     log.info("bundle is written", folder=str(settings.output), version=manifest.version)
     return manifest
@@ -89,9 +87,10 @@ def training_sets(settings: FitSettings) -> tuple[list[Examples], list[Examples]
     return sets, evaluation
 
 
-def _fingerprint(settings: FitSettings, sets: Sequence[Examples]) -> str:
+def run_fingerprint(settings: FitSettings, data: str) -> str:
+    """Return a hash of what makes a run what it is: its settings, and the fingerprint of its data."""
     said = settings.model_dump_json(exclude={"output": True, "teaching": {"side_by_side"}})
-    return hashlib.sha256((said + fingerprint(sets)).encode()).hexdigest()
+    return hashlib.sha256((said + data).encode()).hexdigest()
 
 
 def taught_by_teachers(
@@ -115,12 +114,11 @@ def _labelled_by_a_student(
     """Let a first student label lines for the one that is kept."""
     teaching = settings.teaching
     lines = read_lines(teaching.unlabelled)
-    file = checkpoints.file(UNLABELLED)
-    if not file.is_file():
+    if not checkpoints.file(UNLABELLED).is_file():
         first = fit_student(sets, settings, folder=checkpoints.folder("first-student"), share=teaching.first_passes)
         if state.is_main_process:
             log.info("the first student labels lines", lines=len(lines))
             max_tokens = settings.learning.max_tokens
-            checkpoints.array(UNLABELLED, lambda: score_spoken(first.model, first.tokenizer, lines, max_tokens))
+            save(checkpoints.file(UNLABELLED), score_spoken(first.model, first.tokenizer, lines, max_tokens))
         state.wait_for_everyone()
-    return labelled(lines, checkpoints.array(UNLABELLED, lambda: np.empty(0, np.float32)), teaching.unlabelled_weight)
+    return labelled(lines, checkpoints.load(UNLABELLED), teaching.unlabelled_weight)

@@ -16,7 +16,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.bundle import CONFIG, MANIFEST, Manifest, UnusableBundle, read_manifest
-from training.errors import TrainingError, UnusableModel
+from training.errors import TrainingError, UnusableModel, first_line
 
 _TOKENIZER: Final = "tokenizer.json"
 _WEIGHTS: Final = "model.safetensors"
@@ -159,9 +159,9 @@ def _problems(location: str) -> Iterator[None]:
         # fsspec says which package opens such a URL.
         raise UnusableLocation(f"{location}: {error}") from error
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UnusableLocation(
-            f"{location} cannot be used ({reason}). Check the address, and that this user may read and write there"
+            f"{location} cannot be used ({first_line(error)}). Check the address, and that this user may read and "
+            "write there"
         ) from error
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from schemas.bundle import Calibration
 from schemas.emotions import EMOTIONS
-from training.errors import UnusableModel
+from training.errors import UnusableModel, first_line
 from training.lessons import padded
 
 _SCORED_TOGETHER: Final = 256
@@ -47,7 +47,7 @@ def open_base(base: str, columns: int, seed: int, dropout: float | None = None) 
         model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UnusableModel(
-            f"{base} cannot be opened as an encoder ({str(error).splitlines()[0]}). Name a Hugging Face folder or hub "
+            f"{base} cannot be opened as an encoder ({first_line(error)}). Name a Hugging Face folder or hub "
             "repository with weights and tokenizer"
         ) from error
     if tokenizer.pad_token_id is None:

@@ -22,7 +22,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from schemas.bundle import ONNX, ONNX_INT8, ONNX_VERSION, Manifest
 from training.bundles import open_bundle
-from training.errors import UnusableModel, UnusableOutput
+from training.errors import UnusableModel, UnusableOutput, first_line
 
 _OPSET: Final = 17
 _SPARED: Final = 4
@@ -150,8 +150,9 @@ def _trace(model: torch.nn.Module, samples: tuple[torch.Tensor, torch.Tensor], f
                 dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}},
             )
     except (RuntimeError, TypeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UnusableModel(f"torch cannot write this architecture as ONNX: {reason}. Serve it by torch") from error
+        raise UnusableModel(
+            f"torch cannot write this architecture as ONNX: {first_line(error)}. Serve it by torch"
+        ) from error
     session = InferenceSession(file, providers=["CPUExecutionProvider"])
     for rows in (ids[2:7, :5], mask[2:7, :5]), (ids[7:8], mask[7:8]):
         with torch.inference_mode():

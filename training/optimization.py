@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import Trainer, TrainerCallback, TrainingArguments, get_scheduler
 from transformers.training_args import OptimizerNames
 
-from training.errors import UnusableRecipe
+from training.errors import UnusableRecipe, first_line
 from training.settings import Learning
 
 _LAYER: Final = re.compile(r"\.(?:layer|layers|h|block)\.(\d+)\.")
@@ -64,7 +64,7 @@ def optimizer_and_schedule(model: Any, learning: Learning, steps: int, arguments
     except (ValueError, ImportError) as error:
         raise UnusableRecipe(
             f"learning.optimizer={learning.optimizer}, learning.schedule={learning.schedule}: "
-            f"{str(error).splitlines()[0]}. Take names that transformers' TrainingArguments know"
+            f"{first_line(error)}. Take names that transformers' TrainingArguments know"
         ) from error
     return adam, schedule
 

@@ -8,7 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 
 from training.bundles import open_bundle
-from training.errors import UnusableOutput
+from training.errors import UnusableOutput, first_line
 
 
 def push_bundle(folder: Path, repository: str, *, private: bool, dry_run: bool) -> Iterator[str]:
@@ -31,7 +31,7 @@ def push_bundle(folder: Path, repository: str, *, private: bool, dry_run: bool) 
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
-        raise UnusableOutput(f"--repository {repository}: {str(error).splitlines()[0]}") from error
+        raise UnusableOutput(f"--repository {repository}: {first_line(error)}") from error
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         yield f"{file.name}  {file.stat().st_size:,} bytes"
     if dry_run:
@@ -43,7 +43,7 @@ def push_bundle(folder: Path, repository: str, *, private: bool, dry_run: bool) 
         done = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=manifest.version)
     except (HfHubHTTPError, OSError) as error:
         raise UnusableOutput(
-            f"the hub does not take {repository} ({str(error).splitlines()[0]}). Log in with `hf auth login`, or set "
+            f"the hub does not take {repository} ({first_line(error)}). Log in with `hf auth login`, or set "
             "HF_TOKEN to a token that may write"
         ) from error
     yield f"{manifest.version} is at {done}"

@@ -15,9 +15,9 @@ from transformers import TrainerCallback
 from training.augmentation import as_spoken
 from training.checkpoints import Checkpoints
 from training.errors import UnusableRecipe
-from training.examples import Examples
+from training.examples import Examples, fingerprint
 from training.finishing import measured
-from training.fitting import taught_by_teachers, training_sets
+from training.fitting import run_fingerprint, taught_by_teachers, training_sets
 from training.network import score
 from training.recipes import read_recipe, write_recipe
 from training.settings import FitSettings
@@ -56,7 +56,7 @@ def search_recipe(
     sets, evaluation = training_sets(settings)
     rows = measured(evaluation, settings)
     tuned = rows.take(np.flatnonzero(rows.parts(2) == 0))
-    checkpoints = Checkpoints(study, settings.model_dump_json())
+    checkpoints = Checkpoints(study, run_fingerprint(settings, fingerprint(sets)))
     state = PartialState(cpu=not torch.cuda.is_available())
     sets = taught_by_teachers(sets, settings, checkpoints, state)
     storage = optuna.storages.RDBStorage(f"sqlite:///{study}")

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from schemas.emotions import EMOTIONS
-from training.errors import UnusableModel
+from training.errors import UnusableModel, first_line
 from training.network import score
 from training.sources import EKMAN
 from training.thresholds import Floats, probabilities
@@ -32,7 +32,7 @@ def score_by(name: str, texts: Sequence[str]) -> Floats:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise UnusableModel(
-            f"teaching.models: {name} cannot be opened ({str(error).splitlines()[0]}). Name a text classifier"
+            f"teaching.models: {name} cannot be opened ({first_line(error)}). Name a text classifier"
         ) from error
     columns = _columns(name, model.config.id2label)
     logits = score(model, tokenizer, texts, _MAX_TOKENS, columns=model.config.num_labels)

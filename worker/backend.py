@@ -1,10 +1,13 @@
 """What the classifier asks of whatever runs the model's forward pass."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+CPU_TOKENS: Final = 2_048
+"""Tokens of a micro-batch on a CPU, padding included, where the operator sets none."""
 
 
 class OutOfMemory(Exception):

@@ -11,10 +11,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from schemas.bundle import ONNX_VERSION
 from schemas.emotions import EMOTIONS
+from worker.backend import CPU_TOKENS
 from worker.bundles import damaged
 from worker.errors import ConfigurationError, RejectedData
 
-_CPU_TOKENS: Final = 2_048
 _ERRORS_ONLY: Final = 3
 _REFUSED: Final = (
     errors.Fail,
@@ -58,7 +58,7 @@ class OnnxBackend:
     @property
     def max_tokens(self) -> int:
         """Tokens of a micro-batch, padding included, where the operator sets none."""
-        return _CPU_TOKENS
+        return CPU_TOKENS
 
     def about(self) -> dict[str, Any]:
         """Return what the log should say of it."""

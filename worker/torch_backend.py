@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from worker.backend import OutOfMemory
+from worker.backend import CPU_TOKENS, OutOfMemory
 from worker.bundles import damaged
 from worker.errors import ConfigurationError, RejectedData
 from worker.graphs import Graphs
@@ -24,7 +24,6 @@ from worker.graphs import Graphs
 log = structlog.get_logger(__name__)
 
 _GPU_TOKENS: Final = 16_384
-_CPU_TOKENS: Final = 2_048
 _SAMPLE: Final = (64, 16)
 
 
@@ -60,7 +59,7 @@ class TorchBackend:
     @property
     def max_tokens(self) -> int:
         """Tokens of a micro-batch, padding included, where the operator sets none."""
-        return _CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS
+        return CPU_TOKENS if self._device.type == "cpu" else _GPU_TOKENS
 
     def about(self) -> dict[str, Any]:
         """Return what the log should say of it."""

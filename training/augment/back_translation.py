@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from training.errors import TrainingError, UnusableModel, UnusableOutput
+from training.errors import TrainingError, UnusableModel, UnusableOutput, first_line
 from training.settings import EN_RU, RU_EN
 
 _MOST_TOKENS: Final = 128
@@ -132,7 +132,7 @@ class _Translator:
             ) from error
         except (OSError, ValueError) as error:
             raise UnusableModel(
-                f"{name} cannot be opened as a translation model ({str(error).splitlines()[0]}). Name a Hugging Face "
+                f"{name} cannot be opened as a translation model ({first_line(error)}). Name a Hugging Face "
                 "folder or hub repository of a MarianMT model"
             ) from error
 
