@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from manifests import manifest
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import Unigram
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from schemas.bundle import MANIFEST, Calibration, Manifest
+from schemas.bundle import MANIFEST, Calibration
 from schemas.emotions import EMOTIONS
-from schemas.normalization import NORMALIZER, normalize
+from schemas.normalization import normalize
 
 SAID = "алло я по поводу заказа номер 12 он должен был приехать еще вчера это безобразие ну хорошо спасибо вам"
 WORDS = SAID.split()
@@ -43,17 +44,9 @@ def make_bundle(folder: Path, **changed: Any) -> str:
         initializer_range=0.2,  # Scores that differ from text to text.
     )
     BertForSequenceClassification(config).save_pretrained(folder)
-    manifest = {
-        "version": "random-1",
-        "labels": EMOTIONS,
-        "thresholds": dict.fromkeys(EMOTIONS, 0.5),
-        "calibration": {emotion: Calibration(1 + at / 10, at / 7 - 0.5) for at, emotion in enumerate(EMOTIONS)},
-        "normalizer": NORMALIZER,
-        "base_model": "none",
-        "data_fingerprint": "none",
-        "metrics": {},
-        "created_at": "2026-01-01T00:00:00Z",
-        "max_tokens": 64,
-    }
-    (folder / MANIFEST).write_bytes(Manifest(**manifest | changed).encode())
+    calibration = {emotion: Calibration(1 + at / 10, at / 7 - 0.5) for at, emotion in enumerate(EMOTIONS)}
+    served = manifest(
+        **{"version": "random-1", "calibration": calibration, "data_fingerprint": "none", "max_tokens": 64} | changed
+    )
+    (folder / MANIFEST).write_bytes(served.encode())
     return str(folder)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from manifests import manifest
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from schemas.bundle import Calibration, Manifest
+from schemas.bundle import Calibration
 from schemas.emotions import EMOTIONS
-from schemas.normalization import NORMALIZER
 from training.bundles import write_bundle
 from training.errors import UnusableData
 from training.report import evaluate_bundle
@@ -42,18 +42,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             initializer_range=1.0,
         )
     )
-    manifest = Manifest(
+    served = manifest(
         version="tiny-1",
-        labels=EMOTIONS,
         thresholds=dict.fromkeys(EMOTIONS, 0.3),
         calibration=dict.fromkeys(EMOTIONS, Calibration(scale=0.5, bias=-1.0)),
-        normalizer=NORMALIZER,
-        base_model="tiny",
-        data_fingerprint="0",
         metrics={"learning_curve": [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.4}]},
-        created_at="2026-01-01T00:00:00+00:00",
     )
-    write_bundle(folder, model, tokenizer, manifest, "# tiny\n")
+    write_bundle(folder, model, tokenizer, served, "# tiny\n")
     return folder
 
 

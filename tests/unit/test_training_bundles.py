@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from manifests import manifest
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from schemas.bundle import MANIFEST, Calibration, Manifest
+from schemas.bundle import MANIFEST
 from schemas.emotions import EMOTIONS
-from schemas.normalization import NORMALIZER
 from training.bundles import open_bundle, write_bundle
 from training.errors import UnusableModel, UnusableOutput
 
@@ -37,23 +37,6 @@ def model() -> Any:
 def tokenizer() -> Any:
     inner = Tokenizer(WordLevel({"<unk>": 0, "<pad>": 1, "да": 2}, "<unk>"))
     return PreTrainedTokenizerFast(tokenizer_object=inner)
-
-
-def manifest(**changes: Any) -> Manifest:
-    return Manifest(
-        **{
-            "version": "test-1",
-            "labels": EMOTIONS,
-            "thresholds": dict.fromkeys(EMOTIONS, 0.5),
-            "calibration": dict.fromkeys(EMOTIONS, Calibration()),
-            "normalizer": NORMALIZER,
-            "base_model": "none",
-            "data_fingerprint": "0",
-            "metrics": {},
-            "created_at": "2026-01-01T00:00:00+00:00",
-            **changes,
-        }
-    )
 
 
 def test_a_bundle_opens_with_weights_that_everybody_may_read(tmp_path: Path, model: Any, tokenizer: Any) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from manifests import manifest
 
-from schemas.bundle import Calibration, Manifest
+from schemas.bundle import Manifest
 from schemas.emotions import EMOTIONS
-from schemas.normalization import NORMALIZER
 from training.augment.templates import SOURCE as SYNTHETIC
 from training.card import card
 from training.distillation import UNLABELLED
@@ -26,42 +26,32 @@ SETS = {
 }
 
 
-def manifest(rows: dict[str, int], folds: int = 4, **metrics: object) -> Manifest:
+def fitted(rows: dict[str, int], folds: int = 4, **metrics: object) -> Manifest:
     random = np.random.default_rng(0)
     targets = (random.random((80, len(EMOTIONS))) < 0.4).astype(np.float32)
     scores = ((random.random(targets.shape) + targets) / 2).astype(np.float32)
-    return Manifest(
-        version="tiny-1",
-        labels=EMOTIONS,
-        thresholds=dict.fromkeys(EMOTIONS, 0.5),
-        calibration=dict.fromkeys(EMOTIONS, Calibration()),
-        normalizer=NORMALIZER,
-        base_model="intfloat/multilingual-e5-small",
-        data_fingerprint="0",
-        metrics={
-            "as_served": measure(scores, targets, np.full(len(EMOTIONS), 0.5, np.float32)),
-            "cross_fitted": cross_fitted(scores, targets, np.arange(80) % 2),
-            "rows": rows,
-            "settings": {"teaching": {"folds": folds}},
-            **metrics,
-        },
-        created_at="2026-01-01T00:00:00+00:00",
-    )
+    figures = {
+        "as_served": measure(scores, targets, np.full(len(EMOTIONS), 0.5, np.float32)),
+        "cross_fitted": cross_fitted(scores, targets, np.arange(80) % 2),
+        "rows": rows,
+        "settings": {"teaching": {"folds": folds}},
+    }
+    return manifest(version="tiny-1", base_model="intfloat/multilingual-e5-small", metrics=figures | metrics)
 
 
 @pytest.mark.parametrize("source", [*(source.name for source in SOURCES), SYNTHETIC, UNLABELLED])
 def test_every_set_we_know_has_its_licence(source: str) -> None:
-    [row] = [line for line in card("mine", manifest({source: 1234}), 24_246).splitlines() if "1,234" in line]
+    [row] = [line for line in card("mine", fitted({source: 1234}), 24_246).splitlines() if "1,234" in line]
     assert "given by the user" not in row
     assert any(licence in row for licence in ("MIT", "Apache-2.0", "CC BY 4.0", "CC0"))
 
 
 def test_a_set_of_ones_own_is_named_as_such() -> None:
-    assert "| calls | 12 | as given by the user |" in card("mine", manifest({"calls": 12}), 100)
+    assert "| calls | 12 | as given by the user |" in card("mine", fitted({"calls": 12}), 100)
 
 
-def test_the_figures_are_those_of_the_manifest() -> None:
-    made = manifest({"cedr": 1})
+def test_the_figures_are_those_of_the_fitted() -> None:
+    made = fitted({"cedr": 1})
     text = card("mine", made, 24_246)
     first = made.metrics["cross_fitted"][0]["measured"]
     assert f"**{first['weighted_f1']:.4f}**" in text
@@ -70,11 +60,11 @@ def test_the_figures_are_those_of_the_manifest() -> None:
 
 
 def test_other_sets_and_conditions_are_told_where_they_were_measured() -> None:
-    text = card("mine", manifest({"cedr": 1}, sets=SETS), 100)
+    text = card("mine", fitted({"cedr": 1}, sets=SETS), 100)
     assert "| brighter | 199 | 0.650 | 0.660 (0.700) | 0.750 (0.780) | +9.4 | -0.8 |" in text
-    assert "15 % word errors" not in card("mine", manifest({"cedr": 1}), 100)
+    assert "15 % word errors" not in card("mine", fitted({"cedr": 1}), 100)
 
 
 def test_teachers_are_told_of_only_where_there_were_some() -> None:
-    assert "4 teachers" in card("mine", manifest({"cedr": 1}), 100)
-    assert "teachers" not in card("mine", manifest({"cedr": 1}, folds=0), 100)
+    assert "4 teachers" in card("mine", fitted({"cedr": 1}), 100)
+    assert "teachers" not in card("mine", fitted({"cedr": 1}, folds=0), 100)

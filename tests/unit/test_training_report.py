@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from manifests import manifest
 
-from schemas.bundle import Calibration, Manifest
 from schemas.emotions import EMOTIONS
-from schemas.normalization import NORMALIZER
 from training.card import summary
 from training.errors import UnusableData, UnusableOutput
 from training.examples import Examples
@@ -25,20 +24,6 @@ LOGS = [{"step": 50 * at, "loss": 1 / at, "learning_rate": 1e-4} for at in range
 def logits(texts: Sequence[str]) -> np.ndarray:
     """Hear a word and be fairly sure; a question mark helps, as punctuation does."""
     return np.array([[4.0 * (stem in text) - 2 + ("?" in text) for stem in STEMS] for text in texts], np.float32)
-
-
-def manifest(**metrics: object) -> Manifest:
-    return Manifest(
-        version="tiny-1",
-        labels=EMOTIONS,
-        thresholds=dict.fromkeys(EMOTIONS, 0.5),
-        calibration=dict.fromkeys(EMOTIONS, Calibration()),
-        normalizer=NORMALIZER,
-        base_model="tiny",
-        data_fingerprint="0",
-        metrics=metrics,
-        created_at="2026-01-01T00:00:00+00:00",
-    )
 
 
 def examples(source: str, rows: int, *, language: str = "ru", asked: int = len(EMOTIONS)) -> Examples:
@@ -117,7 +102,7 @@ def test_plots_take_their_ink_from_the_page(written: Path) -> None:
 
 def test_equal_figures_make_an_equal_report(written: Path, tmp_path: Path) -> None:
     sets = [examples("brighter", 40, asked=5), examples("ru_go_emotions", 210)]
-    evaluate(Served(manifest(learning_curve=LOGS), logits), sets, tmp_path)
+    evaluate(Served(manifest(metrics={"learning_curve": LOGS}), logits), sets, tmp_path)
     for file in ("report.html", "metrics.json"):
         assert (tmp_path / file).read_bytes() == (written / file).read_bytes()
 
