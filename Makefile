@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint unit integration e2e docs clean
+# Label Studio pins what the project needs in other versions, so it has an environment of its own, which outlives clean.
+LABEL_STUDIO_VENV ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asr-emotions/label-studio
+LABEL_STUDIO_READY := $(LABEL_STUDIO_VENV)/ready-1.23.2
+
+.PHONY: demo test lint unit integration e2e test-label-studio test-compose docs clean
 
 demo: .venv/ready  ## The whole flow on this machine, with sample calls
 	$(BIN)/emotion-worker demo
@@ -24,6 +28,12 @@ integration: .venv/ready  ## Tests on a real Kafka and a real Postgres
 e2e: .venv/ready  ## Tests through the installed commands
 	$(BIN)/pytest tests/e2e
 
+test-label-studio: .venv/ready $(LABEL_STUDIO_READY)  ## The round trip of labels through a real Label Studio
+	LABEL_STUDIO_VENV=$(LABEL_STUDIO_VENV) $(BIN)/pytest tests/label_studio/round_trip.py
+
+test-compose: .venv/ready  ## compose.yaml in Docker: built, started and looked at, from transcripts to a swapped model
+	PYTHONPATH=tests $(BIN)/python tests/compose/run.py
+
 docs: .venv/ready  ## Write the documents that are made from the code
 	$(BIN)/python -m schemas.export
 	$(BIN)/python -m worker.settings_doc
@@ -36,4 +46,9 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(LABEL_STUDIO_READY):
+	$(PYTHON) -m venv $(LABEL_STUDIO_VENV)
+	$(LABEL_STUDIO_VENV)/bin/pip install --quiet label-studio==$(patsubst ready-%,%,$(notdir $@))
 	touch $@

@@ -93,12 +93,15 @@ def _is_parted(places: Mapping[Split, str]) -> bool:
 
 
 def _rows(file: Path, source: Source) -> Rows:
-    with file.open(encoding="utf-8", newline="") as lines:
-        if file.suffix == ".csv":
-            return list(csv.DictReader(lines))
-        # GoEmotions' own files have no header, nor has XED's.
-        names = source.columns if source.name in {"goemotions", "xed"} else None
-        return list(csv.DictReader(lines, names, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            if file.suffix == ".csv":
+                return list(csv.DictReader(lines))
+            # GoEmotions' own files have no header, nor has XED's.
+            names = source.columns if source.name in {"goemotions", "xed"} else None
+            return list(csv.DictReader(lines, names, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnusableData(f"{file} cannot be read: {error}. Give it as {source.hub[0]} has it") from error
 
 
 def _to_drop(root: Path, file: str) -> tuple[set[int], set[str]]:

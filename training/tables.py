@@ -8,6 +8,7 @@ validation.
 import csv
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -50,13 +51,22 @@ def read_table(file: Path, split: str) -> Examples | None:
 
 
 def _rows(file: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    # Texts may be long, and the module's own limit would end in a trace.
+    csv.field_size_limit(sys.maxsize)
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
             if file.suffix == ".jsonl":
-                return [(at, json.loads(line)) for at, line in enumerate(lines, 1) if line.strip()]
-            return list(enumerate(csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ","), 2))
-    except (OSError, ValueError) as error:
+                rows = [(at, json.loads(line)) for at, line in enumerate(lines, 1) if line.strip()]
+            else:
+                # Spreadsheets of a Russian locale write semicolons.
+                delimiter = "\t" if file.suffix == ".tsv" else max(",;\t", key=lines.readline().count)
+                lines.seek(0)
+                rows = list(enumerate(csv.DictReader(lines, delimiter=delimiter), 2))
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise UnusableData(f"{file} cannot be read: {error}. Give it in UTF-8, as CSV, TSV or JSON lines") from error
+    if others := [line for line, row in rows if not isinstance(row, dict)]:
+        raise UnusableData(f"{file}, line {others[0]}: is no JSON object. Give each line a text and emotions")
+    return rows
 
 
 def _present(cell: Any, where: str) -> list[bool]:

@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -14,25 +13,12 @@ from schemas.emotions import EMOTIONS
 from training.errors import UnusableData
 from training.labels.formats import Reading, read_labels
 from training.labels.label import Label
-from training.labels.label_studio import configuration, task
 
 
 def read(folder: Path, name: str, content: str, **given: Any) -> Reading:
     file = folder / name
     file.write_text(content, encoding="utf-8")
     return read_labels(file, **given)
-
-
-def exported(*annotations: dict[str, Any], text: Any = "где мой заказ", number: int = 7) -> dict[str, Any]:
-    data = {"text": text, "transcript_id": "call-1-0"}
-    return {"id": number, "data": data, "annotations": list(annotations), "predictions": [], "drafts": []}
-
-
-def annotation(*emotions: str, by: Any = 3, **more: Any) -> dict[str, Any]:
-    choices = {"choices": list(emotions)}
-    result = {"value": choices, "from_name": "emotions", "to_name": "text", "type": "choices", "origin": "manual"}
-    times = {"created_at": "2026-05-04T10:00:00.5Z", "updated_at": "2026-05-04T10:05:00.25Z"}
-    return {"id": 11, "completed_by": by, "result": [result], "was_cancelled": False, "lead_time": 4.2, **times, **more}
 
 
 def test_a_table_may_say_all_there_is_to_say(tmp_path: Path) -> None:
@@ -75,6 +61,8 @@ def test_a_spreadsheet_of_a_russian_locale_is_read(content: str, tmp_path: Path)
     ("row", "reason"),
     [
         ("нет,rage", "rage is none of the emotions. Take anger, disgust"),
+        (f"нет,{'z' * 100}", f"{'z' * 40} is none of the emotions"),
+        (f"{'да ' * 7_000},joy", "the text is longer than 20000 characters; is it one text?"),
         ("  ,joy", "the text is empty"),
         ("нет,", "names no emotion; neutral is the name of none"),
         ("нет", "has no emotions"),
@@ -91,10 +79,22 @@ def test_a_bad_row_is_reported_with_its_line_while_the_others_go_in(row: str, re
     assert str(bad).startswith(f"line 3: {reason}")
 
 
+def test_ten_megabytes_in_one_cell_are_one_bad_row(tmp_path: Path) -> None:
+    reading = read(tmp_path, "a.csv", f"text,emotions\n{'да ' * 3_500_000},joy\nну,fear\n")
+    assert [label.text for label in reading.labels] == ["ну"]
+    assert [str(bad) for bad in reading.bad] == ["line 2: the text is longer than 20000 characters; is it one text?"]
+
+
+def test_capitals_in_the_header_and_in_names_do_not_matter(tmp_path: Path) -> None:
+    [label] = read(tmp_path, "a.CSV", "Text, Emotions\nда,Joy Anger\n").labels
+    assert (label.text, label.emotions) == ("да", ("anger", "joy"))
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
         ("[1]", "is no JSON object"),
         ('{"emotions": ["joy"]}', "has no text"),
         ('{"text": 5, "emotions": ["joy"]}', "the text is no string"),
@@ -125,6 +125,7 @@ def test_nothing_in_the_negative_needs_neutral_to_be_asked_for(tmp_path: Path) -
     [
         ("a.csv", "words,emotion\nда,joy\n", "has no column text and no column emotions .found: words, emotion."),
         ("a.csv", "", "found: nothing"),
+        ("a.csv", '"text,emotions\nда,joy\n', "line 1: .* Name the columns in the first line"),
         ("a.txt", "", "labels come as"),
         ("a.json", "{", "is no JSON"),
         ("a.json", '{"text": "да"}', "is no list of tasks"),
@@ -135,57 +136,15 @@ def test_a_file_of_another_form_is_refused(name: str, content: str, complaint: s
         read(tmp_path, name, content)
 
 
-def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes("text,emotions\nда,joy\n".encode("cp1251"))
-    with pytest.raises(UnusableData, match="Give it in UTF-8"):
+def test_a_file_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(UnusableData, match=r"a.csv cannot be read: No such file"):
         read_labels(tmp_path / "a.csv")
 
 
-def test_each_annotation_of_a_label_studio_task_is_a_label(tmp_path: Path) -> None:
-    content = json.dumps([exported(annotation("anger", "sadness"), annotation("neutral", by={"email": "b@x.ru"}))])
-    labels = read(tmp_path, "project.json", content).labels
-    assert [(label.annotator, label.emotions) for label in labels] == [
-        ("3", ("anger", "sadness")),
-        ("b@x.ru", ("neutral",)),
-    ]
-    assert {(label.origin, label.text, label.transcript_id) for label in labels} == {
-        ("label-studio", "где мой заказ", "call-1-0")
-    }
-    assert labels[0].labelled_at == datetime(2026, 5, 4, 10, 5, 0, 250_000, tzinfo=UTC)
-
-
-def test_what_nobody_answered_in_label_studio_is_no_bad_row(tmp_path: Path) -> None:
-    reading = read(tmp_path, "a.json", json.dumps([exported(), exported(annotation("joy", was_cancelled=True))]))
-    assert (reading.labels, reading.bad, reading.skipped) == ([], [], 2)
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        (exported(annotation("злость")), "злость is none of the emotions"),
-        (exported(annotation()), "names no emotion"),
-        (exported(annotation("joy"), text=None), "has no text"),
-        (exported(annotation("joy", result=None)), "has an annotation without result"),
-        ({"id": 7, "text": "да", "emotions": "joy"}, "has no data or no annotations"),
-    ],
-)
-def test_a_bad_task_is_reported_by_its_number(row: dict[str, Any], reason: str, tmp_path: Path) -> None:
-    reading = read(tmp_path, "a.json", json.dumps([row, exported(annotation("joy"), number=8)]))
-    assert len(reading.labels) == 1
-    assert str(reading.bad[0]).startswith(f"task 7: {reason}")
-
-
-def test_the_configuration_offers_each_emotion_by_the_name_that_the_import_knows() -> None:
-    [choices] = ET.fromstring(configuration()).iter("Choices")  # noqa: S314 - our own text.
-    assert choices.attrib["choice"] == "multiple"
-    assert [choice.attrib["value"] for choice in choices] == list(EMOTIONS)
-
-
-def test_an_answer_of_the_model_names_tags_of_the_configuration() -> None:
-    names = {element.get("name") for element in ET.fromstring(configuration())}  # noqa: S314 - our own text.
-    [answer] = task({"text": "да"}, ["joy"], 0.75, "m-1")["predictions"]
-    assert {answer["result"][0]["from_name"], answer["result"][0]["to_name"]} == names
-    assert answer["model_version"] == "m-1"
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text,emotions\nда,joy\n".encode("cp1251"))
+    with pytest.raises(UnusableData, match=r"is not in UTF-8 .* Save it in UTF-8"):
+        read_labels(tmp_path / "a.csv")
 
 
 @given(

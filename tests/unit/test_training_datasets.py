@@ -122,6 +122,14 @@ def test_other_columns_or_labels_are_one_clear_error(tmp_path: Path, header: str
     assert str(file) in str(error.value)
 
 
+def test_a_file_in_another_encoding_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "cedr-main-train.csv").write_bytes("text,labels\nда,[0]\n".encode("cp1251"))
+    with pytest.raises(
+        UnusableData, match=r"cedr-main-train\.csv cannot be read: .* Give it as sagteam/cedr_v1 has it"
+    ):
+        load([str(tmp_path)], "train")
+
+
 def test_an_unknown_name_lists_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(UnusableData, match="seara/ru_go_emotions"):
         load(["nobody/nothing"], "train")

@@ -51,6 +51,19 @@ def test_what_cannot_be_used_is_named(lines: list[str], complaint: str, tmp_path
         load([table(tmp_path, "calls.csv", *lines)], "train")
 
 
+@pytest.mark.parametrize("line", ["[1]", "[" * 100_000])
+def test_a_line_of_json_that_is_no_object_is_refused(line: str, tmp_path: Path) -> None:
+    with pytest.raises(UnusableData, match=r"calls\.jsonl(, line 1: is no JSON object| cannot be read)"):
+        load([table(tmp_path, "calls.jsonl", line)], "train")
+
+
+@pytest.mark.parametrize("header", ["text,emotions", "text;emotions", "\ufefftext;emotions", "text\temotions\r"])
+def test_what_spreadsheets_write_is_read(header: str, tmp_path: Path) -> None:
+    delimiter = header.strip("\ufeff\r")[4]
+    [examples] = load([table(tmp_path, "calls.csv", header, f"{'да' * 100_000}{delimiter}joy")], "train")
+    assert (len(examples.texts[0]), examples.targets.sum()) == (200_000, 1)
+
+
 def test_a_file_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(UnusableData, match=r"none\.csv cannot be read"):
         load([str(tmp_path / "none.csv")], "train")

@@ -148,11 +148,15 @@ def import_sets(name: str, /, *names: str) -> None:
     """
     from training.database import connect  # noqa: PLC0415 - --help is fast without the rest.
     from training.datasets import load  # noqa: PLC0415 - as above.
+    from training.errors import UnusableData  # noqa: PLC0415 - as above.
     from training.labels.sets import labels_of  # noqa: PLC0415 - as above.
     from training.labels.table import store  # noqa: PLC0415 - as above.
 
+    sets = load([name, *names], "train")
+    if not sets:
+        raise UnusableData(f"{', '.join([name, *names])}: there are no training rows")
     engine = connect()
-    for examples in load([name, *names], "train"):
+    for examples in sets:
         stored = store(engine, labels_of(examples))
         print(  # noqa: T201 - the command's answer.
             f"{examples.source}: {stored.new} labels new, {stored.changed} changed, {stored.as_before} as before"

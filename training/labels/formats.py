@@ -1,4 +1,4 @@
-"""Reading labels from files: tables with a row a label, and what Label Studio exports.
+"""Reading labels from files: tables with a row a label, and what Label Studio exports as JSON, JSON-MIN, CSV or TSV.
 
 A table (`.csv`, `.tsv`, `.jsonl`) has the columns `text` and `emotions`, and where there are any `annotated` (the
 emotions that could have been given), `origin`, `annotator`, `labelled_at` (ISO 8601) and `transcript_id`.
@@ -7,20 +7,24 @@ emotions that could have been given), `origin`, `annotator`, `labelled_at` (ISO 
 import csv
 import io
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from training.errors import UnusableData
 from training.labels.label import BadRow, Label, Row, label_of
-from training.labels.label_studio import answers
+from training.labels.label_studio import answers, flat_answer, is_flat
 
 TABLE: Final = "table"
 """Origin of the labels in a table that names none."""
 
 LABEL_STUDIO: Final = "label-studio"
 """The same of Label Studio's."""
+
+_Rows = Iterator[tuple[str, Row]]
+"""Rows, and where each stands."""
 
 
 @dataclass
@@ -42,24 +46,30 @@ def read_labels(file: Path, *, origin: str | None = None, annotator: str = "") -
     """Read the labels of a file.
 
     Args:
-        file: `.csv`, `.tsv`, `.jsonl`, or `.json` for Label Studio's export.
+        file: `.csv`, `.tsv`, `.jsonl`, or `.json` for Label Studio's export; its CSV is known by its columns.
         origin: of the rows that name none; None takes `TABLE` or `LABEL_STUDIO`.
         annotator: of the rows that name none.
 
     Raises:
         UnusableData: the file as a whole is not in one of these formats.
     """
-    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".json": _exported_rows}
-    if file.suffix not in readers:
+    readers: Mapping[str, Callable[[Path], tuple[str, _Rows]]] = {
+        ".csv": _table,
+        ".tsv": _table,
+        ".jsonl": lambda file: (TABLE, _json_rows(file)),
+        ".json": lambda file: (LABEL_STUDIO, answers(_content(file), str(file))),
+    }
+    suffix = file.suffix.lower()
+    if suffix not in readers:
         raise UnusableData(f"{file}: labels come as {', '.join(readers)}; .json is Label Studio's export")
-    default = origin or (LABEL_STUDIO if file.suffix == ".json" else TABLE)
+    tool, rows = readers[suffix](file)
     reading = Reading()
-    for where, row in readers[file.suffix](file):
+    for where, row in rows:
         if row is None:
             reading.skipped += 1
             continue
         try:
-            reading.labels.append(label_of(row, default, annotator))
+            reading.labels.append(label_of(row, origin or tool, annotator))
         except ValueError as error:
             reading.bad.append(BadRow(where, str(error)))
     return reading
@@ -68,23 +78,39 @@ def read_labels(file: Path, *, origin: str | None = None, annotator: str = "") -
 def _content(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnusableData(f"{file} cannot be read: {error}. Give it in UTF-8") from error
+    except OSError as error:
+        raise UnusableData(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnusableData(
+            f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it in UTF-8"
+        ) from error
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[str, Row]]:
+def _table(file: Path) -> tuple[str, _Rows]:
     content = _content(file)
     header = content.partition("\n")[0]
     # Spreadsheets of a Russian locale write semicolons.
-    delimiter = "\t" if file.suffix == ".tsv" else max(",;", key=header.count)
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+    # A cell of megabytes is one bad row, not the end of the file.
+    csv.field_size_limit(sys.maxsize)
     reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
+    try:
+        reader.fieldnames = names = [name.strip().lower() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise UnusableData(f"{file}, line 1: {error}. Name the columns in the first line") from error
     missing = [name for name in ("text", "emotions") if name not in names]
     if missing:
         raise UnusableData(
             f"{file} has no column {' and no column '.join(missing)} (found: {', '.join(names) or 'nothing'}). "
             "Name the columns in the first line"
         )
+    rows = _rows(reader)
+    if is_flat(names):
+        return LABEL_STUDIO, ((where, row if isinstance(row, ValueError) else flat_answer(row)) for where, row in rows)
+    return TABLE, rows
+
+
+def _rows(reader: "csv.DictReader[str]") -> Iterator[tuple[str, Mapping[str, Any] | ValueError]]:
     while True:
         try:
             row = next(reader, None)
@@ -98,17 +124,13 @@ def _csv_rows(file: Path) -> Iterator[tuple[str, Row]]:
         yield f"line {reader.line_num}", ValueError("has more cells than there are columns") if long else row
 
 
-def _json_rows(file: Path) -> Iterator[tuple[str, Row]]:
+def _json_rows(file: Path) -> _Rows:
     for at, line in enumerate(_content(file).split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield f"line {at}", ValueError(f"is no JSON ({error})")
             continue
         yield f"line {at}", row if isinstance(row, dict) else ValueError("is no JSON object")
-
-
-def _exported_rows(file: Path) -> Iterator[tuple[str, Row]]:
-    return answers(_content(file), str(file))

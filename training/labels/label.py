@@ -7,12 +7,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from schemas.emotions import EMOTIONS
+from schemas.transcripts import MAX_TEXT_CHARACTERS
 
 Row = Mapping[str, Any] | ValueError | None
 """A row's cells, or why there are none; None for what nobody has answered."""
 
 _LONGEST: Final = 250
 """Characters of a name; Postgres indexes no more than 2,704 bytes."""
+
+_SHOWN: Final = 40
+"""Characters of a wrong cell that its complaint quotes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,8 @@ def _words(row: Mapping[str, Any], name: str) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in words):
         raise ValueError(f"the {name} holds half a surrogate pair")
     if name == "text":
+        if len(words) > MAX_TEXT_CHARACTERS:
+            raise ValueError(f"the text is longer than {MAX_TEXT_CHARACTERS} characters; is it one text?")
         return words
     if len(words) > _LONGEST:
         raise ValueError(f"the {name} is longer than {_LONGEST} characters; is the text in its column?")
@@ -103,9 +109,10 @@ def _emotions(cell: Any) -> tuple[str, ...]:
     """Read names of emotions: a list, or one string of them, in the order of `EMOTIONS`."""
     listed = cell if isinstance(cell, list | tuple) else [cell]
     names = re.findall(r"[^\s,;|\[\]\"'{}]+", cell) if isinstance(cell, str) else listed
-    if unknown := [name for name in names if name not in EMOTIONS]:
-        raise ValueError(f"{unknown[0]} is none of the emotions. Take {', '.join(EMOTIONS)}")
-    return tuple(emotion for emotion in EMOTIONS if emotion in names)
+    known = [str(name).lower() for name in names]
+    if unknown := [name for name, lower in zip(names, known, strict=True) if lower not in EMOTIONS]:
+        raise ValueError(f"{str(unknown[0])[:_SHOWN]} is none of the emotions. Take {', '.join(EMOTIONS)}")
+    return tuple(emotion for emotion in EMOTIONS if emotion in known)
 
 
 def _moment(words: str) -> datetime | None:
@@ -115,4 +122,4 @@ def _moment(words: str) -> datetime | None:
         moment = datetime.fromisoformat(words)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{words} is no time; write it as 2026-01-31T12:00:00Z") from None
+        raise ValueError(f"{words[:_SHOWN]} is no time; write it as 2026-01-31T12:00:00Z") from None

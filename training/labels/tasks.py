@@ -38,7 +38,7 @@ _POOL: Final = 20
 
 _RESULTS = emotion_results.c
 _PROBABILITIES: Final = [_RESULTS[emotion] for emotion in EMOTIONS]
-_DATA: Final = ("text", "transcript_id", "source", "session_id", "speaker")
+_DATA: Final = ("text", "transcript_id", "source", "session_id", "speaker", "model_version")
 
 
 class NothingToLabel(TrainingError):
@@ -152,4 +152,4 @@ def _task(row: RowMapping) -> dict[str, Any]:
     data = {name: row[name] for name in _DATA if row[name] is not None}
     # As sure as of the emotion of which the model is least sure.
     sure = min(max(row[emotion], 1 - row[emotion]) for emotion in EMOTIONS)
-    return task(data, list(row["emotions"]), round(sure, 4), row["model_version"])
+    return task(data, list(row["emotions"]), round(sure, 4))
