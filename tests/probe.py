@@ -2,16 +2,22 @@
 
 import urllib.error
 import urllib.request
+from typing import Any, Protocol
 
-from flow import WorkerProcess
 from prometheus_client.parser import text_string_to_metric_families
 from services import wait_for
+
+
+class Worker(Protocol):
+    """What a worker is known by here: its log."""
+
+    def said(self, event: str) -> list[dict[str, Any]]: ...
 
 
 class Probe:
     """Asks a worker over HTTP, at the port it has logged."""
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: Worker) -> None:
         wait_for(lambda: worker.said("metrics and health"), 60, "the port")
         self._address = worker.said("metrics and health")[0]["url"].removesuffix("/metrics")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.bundle import Manifest
+from schemas.bundle import POOLED, Manifest
 from schemas.emotions import EMOTIONS
 from training.breakdowns import LIMITED_RATE
 
@@ -31,11 +31,10 @@ base_model: {base}
 
 Says which of seven emotions a piece of transcribed Russian speech carries:
 {emotions}.
-A text can carry several, so each score is a probability of its own. An ordinary `AutoModelForSequenceClassification`;
-no remote code:
+A text can carry several, so each score is a probability of its own. {network}
 
 ```python
-from transformers import pipeline
+{first}from transformers import pipeline
 
 classify = pipeline("text-classification", model="{name}", top_k=None, function_to_apply="sigmoid")
 classify("ну сколько можно ждать я уже третий раз звоню")
@@ -56,7 +55,13 @@ Base encoder: {base}{base_licence}. Vocabulary cut to {vocabulary:,} pieces. Ver
 {taught}
 """
 
-_BY_LABELS = "Each set taught an output head of its own, since annotators differ; the head that remains is GoEmotions'."
+_PLAIN = "An ordinary `AutoModelForSequenceClassification`;\nno remote code:"
+
+_OURS = """\
+The encoder has a head of its own, so that
+transformers need the package `asr-emotions` to open it (no remote code); an export to ONNX needs nothing of it:"""
+
+_BY_LABELS = "Each set taught an output head of its own, since annotators differ; the head that remains is {head}."
 
 _BY_TEACHERS = """\
 Translated and English GoEmotions rows were taught by scores, not labels: {folds} teachers, fitted on English originals
@@ -65,7 +70,7 @@ alone, each scored the originals it had not seen, and those scores became the ta
 _FIGURES = """
 ## How good it is
 
-On the {rows:,} validation rows of ru_go_emotions in ASR form (lower case, no punctuation), none of them trained on.
+On {rows:,} rows ({measured_on}: lower case, no punctuation), none of them trained on.
 Calibration and thresholds tuned on one half (by CRC-32 of the row's id), measured on the other, both ways:
 
 | tuned on | weighted F1 there | **weighted F1 on the other half** | macro F1 there | **macro F1 on the other half** |
@@ -105,20 +110,23 @@ def card(name: str, manifest: Manifest, vocabulary: int) -> str:
 
     Args:
         name: of its folder.
-        manifest: of the bundle; its metrics hold rows, cross_fitted, as_served, and perhaps `summary` as sets.
+        manifest: of the bundle; its metrics hold rows, cross_fitted, as_served, and perhaps the network's model type
+            and `summary` as sets.
         vocabulary: pieces of the tokenizer.
     """
     metrics, base = manifest.metrics, manifest.base_model
-    served = metrics["as_served"]
+    served, ours = metrics["as_served"], metrics.get("network") == POOLED
     head = _HEAD.format(
         name=name,
+        network=_OURS if ours else _PLAIN,
+        first="import networks  # Makes the network known to transformers.\n" if ours else "",
         version=manifest.version,
         normalizer=manifest.normalizer,
         base=base,
         base_licence=", MIT" if base == "intfloat/multilingual-e5-small" else "",
         vocabulary=vocabulary,
         emotions=", ".join(EMOTIONS),
-        taught=_taught(metrics["settings"]["teaching"]["folds"]),
+        taught=_taught(metrics["settings"]),
         sets="\n".join(
             f"| {source} | {rows:,} | {_LICENCES.get(source, 'as given by the user')} |"
             for source, rows in metrics["rows"].items()
@@ -126,6 +134,7 @@ def card(name: str, manifest: Manifest, vocabulary: int) -> str:
     )
     return head + _FIGURES.format(
         rows=served["rows"],
+        measured_on=metrics.get("measured_on", "validation rows in ASR form"),
         halves="\n".join(map(_half, metrics["cross_fitted"])),
         sets=_sets(metrics.get("sets", {})),
         emotions="\n".join(_emotion(name, figures) for name, figures in served["emotions"].items()),
@@ -161,8 +170,10 @@ def _summary(measured: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _taught(folds: int) -> str:
-    return f"{_BY_TEACHERS.format(folds=folds)}\n{_BY_LABELS}" if folds else _BY_LABELS
+def _taught(settings: Mapping[str, Any]) -> str:
+    by_labels = _BY_LABELS.format(head="the served one" if settings.get("warm_start") else "GoEmotions'")
+    folds = settings["teaching"]["folds"]
+    return f"{_BY_TEACHERS.format(folds=folds)}\n{by_labels}" if folds else by_labels
 
 
 def _sets(summary: Mapping[str, Mapping[str, Any]]) -> str:

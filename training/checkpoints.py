@@ -3,14 +3,24 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from training.stopping import StopSignal
+
 log = structlog.get_logger(__name__)
 
 Floats = NDArray[np.float32]
+
+
+class Resumable(NamedTuple):
+    """Where a fit leaves its checkpoints, and the signal that ends it at one."""
+
+    folder: Path
+    stop: StopSignal
 
 
 class Checkpoints:
@@ -19,9 +29,11 @@ class Checkpoints:
     Args:
         output: the bundle's folder, beside which this one lies.
         fingerprint: of data and settings: what another run left behind is thrown away.
+        stop: ends what the run fits at a checkpoint.
     """
 
-    def __init__(self, output: Path, fingerprint: str) -> None:
+    def __init__(self, output: Path, fingerprint: str, stop: StopSignal | None = None) -> None:
+        self._stop = stop or StopSignal()
         self._folder = output.with_name(f".{output.name}.checkpoints")
         mark = self._folder / "fingerprint"
         if mark.is_file() and mark.read_text(encoding="utf-8") == fingerprint:
@@ -31,9 +43,9 @@ class Checkpoints:
         self._folder.mkdir(parents=True)
         mark.write_text(fingerprint, encoding="utf-8")
 
-    def folder(self, name: str) -> Path:
+    def fit(self, name: str) -> Resumable:
         """Return where a network that learns leaves its own checkpoints."""
-        return self._folder / name
+        return Resumable(self._folder / name, self._stop)
 
     def file(self, name: str) -> Path:
         """Return where an array lies once it is there."""

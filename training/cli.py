@@ -8,10 +8,14 @@ from typing import Annotated, Any
 import structlog
 from cyclopts import App, Parameter
 
+from registry.errors import RegistryError
 from training.drift_cli import drift
 from training.errors import TrainingError, UnusableRecipe
 from training.labels.cli import datasets, labels
 from training.registry_cli import models, runs
+from training.retrain_cli import retrain
+from training.schedule_cli import schedule
+from training.stopping import Interrupted, on_signals
 
 app = App(name="emotion-training", help="Fits and measures the models that emotion-worker serves.")
 app.command(drift)
@@ -19,6 +23,8 @@ app.command(labels)
 app.command(datasets)
 app.command(models)
 app.command(runs)
+app.command(retrain)
+app.command(schedule)
 
 
 @app.command
@@ -55,7 +61,8 @@ def fit(  # noqa: PLR0913 - the command's options.
     settings = read_recipe(recipe, set_ or (), **given)
     from training.fitting import fit_bundle  # noqa: PLC0415 - as above; torch takes seconds.
 
-    manifest = fit_bundle(settings)
+    with on_signals() as stop:
+        manifest = fit_bundle(settings, stop)
     if manifest:
         print(f"{output} holds {manifest.version}")  # noqa: T201 - the command's answer.
 
@@ -162,9 +169,12 @@ def main(arguments: list[str] | None = None) -> Any:
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         return app(arguments)
-    except TrainingError as error:
+    except (TrainingError, RegistryError) as error:
         print(f"emotion-training: {error}", file=sys.stderr)  # noqa: T201 - the command's answer.
         sys.exit(2)
+    except Interrupted as interrupted:
+        print(f"emotion-training: {interrupted}: run it again to go on", file=sys.stderr)  # noqa: T201 - as above.
+        sys.exit(interrupted.exit_code)
 
 
 if __name__ == "__main__":

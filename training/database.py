@@ -30,6 +30,10 @@ class UnusableDatabase(TrainingError):
     """Postgres cannot be reached, refuses us, or lacks the tables."""
 
 
+class DatabaseAway(UnusableDatabase):
+    """Postgres cannot be reached; it may be another time."""
+
+
 def connect(url: str | None = None) -> Engine:
     """Make an engine for a Postgres URL; nothing is connected yet.
 
@@ -61,24 +65,25 @@ def database_problems() -> Iterator[None]:
     """Turn those of the driver's errors that the user can put right into one line; the others pass.
 
     Raises:
-        UnusableDatabase: Postgres is away, refuses us, or lacks the tables.
+        DatabaseAway: Postgres is away.
+        UnusableDatabase: it refuses us, or lacks the tables.
     """
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        if not isinstance(cause, psycopg.Error) or not (message := _meaning(cause)):
+        if not isinstance(cause, psycopg.Error) or not (meaning := _meaning(cause)):
             raise
-        raise UnusableDatabase(message) from error
+        raise meaning from error
 
 
-def _meaning(error: psycopg.Error) -> str | None:
+def _meaning(error: psycopg.Error) -> UnusableDatabase | None:
     state = error.sqlstate or ""
     said = str(error).strip().split("\n")[0]
     if state.startswith(_REFUSED_STATES) or (not state and _REFUSED_WORDS.search(said)):
-        return f"Postgres refuses us: {said}. Check TRAINING_DATABASE_URL and that user's rights"
+        return UnusableDatabase(f"Postgres refuses us: {said}. Check TRAINING_DATABASE_URL and that user's rights")
     if state in _UNMIGRATED_STATES:
-        return f"Postgres lacks what training needs: {said}. Run `emotion-worker migrate`"
+        return UnusableDatabase(f"Postgres lacks what training needs: {said}. Run `emotion-worker migrate`")
     if state.startswith(_AWAY_STATES) or (not state and isinstance(error, psycopg.OperationalError)):
-        return f"Postgres is away: {said}. Start it, or check the address in TRAINING_DATABASE_URL"
+        return DatabaseAway(f"Postgres is away: {said}. Start it, or check the address in TRAINING_DATABASE_URL")
     return None

@@ -2,14 +2,11 @@
 
 Machine translation is the noise of translated sets: the same network reads the originals far better. So teachers that
 learned from labels score the originals that they did not see, fold by fold, and the student learns those scores. It
-serves whoever has parallel text. Other models may teach too, and a student may label lines for the next one.
+serves whoever has parallel text. Other models may teach too.
 """
 
-import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -17,23 +14,18 @@ from numpy.typing import NDArray
 
 from schemas.emotions import EMOTIONS
 from training.augment.templates import SOURCE as SYNTHETIC
-from training.augmentation import as_spoken
-from training.errors import UnusableData
+from training.checkpoints import Resumable
 from training.examples import Examples
 from training.fine_tune import fit
-from training.lessons import heads, lesson
+from training.lessons import FINE_HEAD, columns, heads, lesson
 from training.network import open_base, score
-from training.settings import SERVED, Augmentation, FitSettings, Learning
+from training.settings import SERVED, Augmentation, FitSettings, Learning, Teaching
+from training.sources import FINE, grouped
 from training.thresholds import probabilities
 
 log = structlog.get_logger(__name__)
 
 Floats = NDArray[np.float32]
-
-UNLABELLED: Final = "dialogues"
-"""What lines that a student labelled are called among the sets."""
-
-_FEWEST_WORDS, _MOST_WORDS = 2, 60
 
 
 def originals(sets: Sequence[Examples]) -> Examples | None:
@@ -59,21 +51,27 @@ def _joined(sets: Sequence[Examples]) -> Examples:
     )
 
 
-def teachers(settings: FitSettings) -> list[tuple[int, int]]:
-    """Name each teacher by its seed and the fold that it does not see."""
-    teaching = settings.teaching
-    return [(seed, fold) for seed in range(teaching.seeds) for fold in range(teaching.folds)]
+def teachers(teaching: Teaching, generation: int) -> list[tuple[int, int]]:
+    """Name each teacher of a generation by its seed, which no other generation has, and the fold it does not see."""
+    first = generation * teaching.seeds
+    return [(seed, fold) for seed in range(first, first + teaching.seeds) for fold in range(teaching.folds)]
 
 
 def learn_and_score(
-    sets: Sequence[Examples], english: Examples, settings: FitSettings, teacher: tuple[int, int]
+    sets: Sequence[Examples],
+    english: Examples,
+    settings: FitSettings,
+    teacher: tuple[int, int],
+    resumable: Resumable | None = None,
 ) -> Floats:
-    """Fit one teacher on the labels of all sets but one fold, and score the originals of that fold.
+    """Fit one teacher on all sets but one fold, and score the originals of that fold.
 
-    A row and its translation share the id, and so the fold: neither is seen.
+    A row and its translation share the id, and so the fold: neither is seen. A teacher of a later generation learns
+    from scores in place of labels, and those were given by teachers that had seen this fold: through them it knows a
+    little of it.
 
     Returns:
-        Probabilities, shape (rows of the fold, 7), in the order of `english`.
+        Probabilities, shape (rows of the fold, 7 or 35), in the order of `english`; see `heard`.
     """
     seed, fold = teacher
     teaching = settings.teaching
@@ -85,14 +83,32 @@ def learn_and_score(
         for examples in sets
         if examples.source != SYNTHETIC
     ]
-    names = heads([examples.source for examples in seen])
-    model, tokenizer = open_base(
-        settings.base, len(EMOTIONS) * len(names), settings.seed + 1000 * seed + fold, learning.dropout
-    )
+    names = heads(seen, learning.fine_weight)
+    model, tokenizer = open_base(settings.base, columns(names), settings.seed + 1000 * seed + fold, settings.network)
     lessons = [lesson(examples, tokenizer, names, settings, passes=teaching.epochs) for examples in seen]
-    fit(model, tokenizer, lessons, settings, settings.seed + 1000 * seed + fold, quiet=True)
+    fit(model, tokenizer, lessons, settings, settings.seed + 1000 * seed + fold, resumable=resumable, quiet=True)
     unseen = english.take(np.flatnonzero(english.parts(teaching.folds) == fold))
-    return probabilities(score(model, tokenizer, unseen.texts, learning.max_tokens))
+    return heard(score(model, tokenizer, unseen.texts, learning.max_tokens, columns=columns(names)), names)
+
+
+def heard(logits: Floats, names: Sequence[str]) -> Floats:
+    """Return what a teacher says: the served head's probabilities and, where it has them, its fine labels'.
+
+    Two heads that learned the same labels, once in seven groups, err in different rows: their mean is the better.
+
+    Args:
+        logits: n x columns of all heads.
+        names: of the heads.
+
+    Returns:
+        Probabilities, n x 7, or n x (7 + 28).
+    """
+    scores = probabilities(logits)
+    served = scores[:, : len(EMOTIONS)]
+    if FINE_HEAD not in names:
+        return served
+    fine = scores[:, -len(FINE) :]
+    return np.hstack([(served + grouped(fine)) / 2, fine])
 
 
 def _plainly(settings: FitSettings) -> FitSettings:
@@ -118,16 +134,18 @@ def together(english: Examples, folds: int, parts: dict[tuple[int, int], Floats]
     Args:
         english: the texts that were scored.
         folds: parts of them.
-        parts: scores of each teacher's fold.
-        others: scores of all the texts, by models that were fitted elsewhere.
+        parts: scores of each teacher's fold, of the emotions and perhaps of the fine labels.
+        others: scores of all the texts, by models that were fitted elsewhere; where there are some, the emotions alone
+            count.
 
     Returns:
-        Probabilities, shape (len(english), 7).
+        Probabilities, shape (len(english), 7 or 35).
     """
     fold = english.parts(max(folds, 1))
-    total = np.zeros((len(english), len(EMOTIONS)), np.float32)
+    width = min(scores.shape[1] for scores in [*parts.values(), *others])
+    total = np.zeros((len(english), width), np.float32)
     for (_, number), scores in parts.items():
-        total[fold == number] += scores
+        total[fold == number] += scores[:, :width]
     for scores in others:
         total += scores
     count = len(parts) // max(folds, 1) + len(others)
@@ -149,59 +167,22 @@ def taught(sets: Sequence[Examples], english: Examples, scores: Floats) -> list[
     Args:
         sets: all sets of the run.
         english: the rows that were scored.
-        scores: len(english) x 7.
+        scores: len(english) x 7, or x 35 with the fine labels'.
     """
-    by_id = dict(zip(english.ids, scores, strict=True))
-    rows = []
-    for examples in sets:
-        if examples.source in SERVED or examples.english is not None:
-            targets = [by_id.get(name, labels) for name, labels in zip(examples.ids, examples.targets, strict=True)]
-            examples = replace(examples, targets=np.array(targets, np.float32))  # noqa: PLW2901 - the same rows.
-        rows.append(examples)
-    return rows
+    emotions = dict(zip(english.ids, scores[:, : len(EMOTIONS)], strict=True))
+    fine = dict(zip(english.ids, scores[:, len(EMOTIONS) :], strict=True)) if scores.shape[1] > len(EMOTIONS) else {}
+    return [
+        replace(
+            examples,
+            targets=_said(emotions, examples.ids, examples.targets),
+            fine=examples.fine if examples.fine is None else _said(fine, examples.ids, examples.fine),
+        )
+        if examples.source in SERVED or examples.english is not None
+        else examples
+        for examples in sets
+    ]
 
 
-def read_lines(places: Sequence[str]) -> list[str]:
-    """Read lines of unlabelled text, each once: those of two words or more, without a leading dash.
-
-    Args:
-        places: text files, also compressed by gzip, or folders of them.
-
-    Raises:
-        UnusableData: there is nothing to read.
-    """
-    files = [file for place in places for file in _text_files(Path(place))]
-    lines: dict[str, str] = {}
-    for file in files:
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as text:
-            for line in text:
-                said = line.strip().removeprefix("-").strip()
-                spoken = as_spoken(said)
-                if _FEWEST_WORDS <= len(spoken.split()) <= _MOST_WORDS:
-                    lines.setdefault(spoken, said)
-    return list(lines.values())
-
-
-def _text_files(place: Path) -> list[Path]:
-    files = [place] if place.is_file() else sorted([*place.glob("*.txt"), *place.glob("*.txt.gz")])
-    if not files:
-        raise UnusableData(f"{place} is neither a text file nor a folder of *.txt or *.txt.gz. Correct the path")
-    return files
-
-
-def labelled(lines: list[str], scores: Floats, weight: float) -> Examples:
-    """Make examples of lines and the scores that a student gave them."""
-    return Examples(
-        source=UNLABELLED,
-        language="ru",
-        ids=[f"{UNLABELLED}-{at}" for at in range(len(lines))],
-        texts=lines,
-        targets=scores,
-        annotated=np.ones((len(lines), len(EMOTIONS)), np.bool_),
-        weight=weight,
-    )
-
-
-def score_spoken(model: Any, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Floats:
-    """Return probabilities of texts in ASR form, shape (len(texts), 7)."""
-    return probabilities(score(model, tokenizer, [as_spoken(text) for text in texts], max_tokens))
+def _said(scores: Mapping[str, Floats], ids: Sequence[str], labels: Floats) -> Floats:
+    """Return the scores of rows that have some, the labels of the others."""
+    return np.array([scores.get(name, own) for name, own in zip(ids, labels, strict=True)], np.float32)

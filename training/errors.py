@@ -1,5 +1,17 @@
 """What can go wrong in training and is the user's to put right; anything else ends in a trace."""
 
+from registry.errors import first_line
+
+__all__ = [
+    "OutOfMemory",
+    "TrainingError",
+    "UnusableData",
+    "UnusableModel",
+    "UnusableOutput",
+    "UnusableRecipe",
+    "first_line",
+]
+
 
 class TrainingError(Exception):
     """Base of the errors below; the message is one line and says what to do."""
@@ -23,8 +35,3 @@ class UnusableRecipe(TrainingError):
 
 class OutOfMemory(TrainingError):
     """The GPU has no memory for a step."""
-
-
-def first_line(error: Exception) -> str:
-    """Return what a library says first; some write whole paragraphs, and some nothing."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -3,10 +3,14 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+
+UNLABELLED: Final = "dialogues"
+"""What lines that a student labelled are called among the sets."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """From a student to a bundle: one head, a Russian vocabulary, calibration, thresholds, figures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +9,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from schemas.bundle import Calibration, Manifest
+from schemas.bundle import MANIFEST, Calibration, Manifest, read_manifest
 from schemas.emotions import EMOTIONS
 from schemas.normalization import NORMALIZER
 from training.augmentation import as_spoken
@@ -20,7 +21,7 @@ from training.examples import Examples
 from training.network import fold_calibration, keep_served, score
 from training.settings import FitSettings
 from training.student import Student
-from training.thresholds import choose_thresholds, platt, probabilities
+from training.thresholds import Mask, choose_thresholds, platt, probabilities
 from training.vocabulary import cut, pieces_to_keep
 
 log = structlog.get_logger(__name__)
@@ -64,10 +65,12 @@ def finish(
     """
     model, tokenizer, history, pieces = student
     keep_served(model)
-    tokenizer = cut(model, tokenizer, pieces_to_keep(tokenizer, pieces))
-    log.info("vocabulary is cut", pieces=len(tokenizer))
+    if not settings.warm_start:
+        tokenizer = cut(model, tokenizer, pieces_to_keep(tokenizer, pieces))
+        log.info("vocabulary is cut", pieces=len(tokenizer))
     metrics, thresholds = _calibrated(model, tokenizer, measured(evaluation, settings), settings)
     metrics |= {
+        "network": model.config.model_type,
         "rows": {examples.source: len(examples) for examples in sets},
         "settings": settings.model_dump(mode="json", exclude=_OF_THIS_MACHINE),
         "learning_curve": history,
@@ -101,17 +104,21 @@ def _calibrated(
     logits = score(model, tokenizer, texts, _MAX_TOKENS)
     annotated = validation.annotated
     crossed = cross_fitted(logits, targets, validation.parts(2), annotated=annotated, aim=settings.aim)
-    calibration = platt(logits, targets, annotated)
+    few, before = _kept(validation, settings)
+    fitted = platt(logits, targets, annotated)
+    calibration = [Calibration() if rare else new for rare, new in zip(few, fitted, strict=True)]
     fold_calibration(model, calibration)
     model.half().float()
     scores = probabilities(score(model, tokenizer, texts, _MAX_TOKENS))
-    thresholds = choose_thresholds(scores, targets, settings.aim, precision=settings.precision, annotated=annotated)
+    chosen = choose_thresholds(scores, targets, settings.aim, precision=settings.precision, annotated=annotated)
+    thresholds = np.where(few, before, chosen).astype(np.float32)
     folded = dict(zip(EMOTIONS, map(msgspec.to_builtins, calibration), strict=True))
     metrics = {
-        "measured_on": f"{settings.measured} validation in ASR form",
+        "measured_on": f"{settings.measured.removesuffix('validation')} validation in ASR form".lstrip(),
         "cross_fitted": crossed,
         "as_served": measure(scores, targets, thresholds, annotated),
         "folded_calibration": folded,
+        "kept_thresholds": [emotion for emotion, rare in zip(EMOTIONS, few, strict=True) if rare],
     }
     for half in crossed:
         log.info(
@@ -122,3 +129,16 @@ def _calibrated(
             macro_f1=round(half["measured"]["macro_f1"], 4),
         )
     return metrics, thresholds
+
+
+def _kept(validation: Examples, settings: FitSettings) -> tuple[Mask, NDArray[np.float32]]:
+    """Return which emotions keep what the base has, for want of validation rows, and the base's thresholds: 7 each.
+
+    Scores of a warm start are the base's, calibrated, until it learns; where few rows speak against it, the base's own
+    tuning on many rows errs less than new tuning on few.
+    """
+    if not settings.warm_start:
+        return np.zeros(len(EMOTIONS), np.bool_), np.zeros(len(EMOTIONS), np.float32)
+    positives = (validation.targets * validation.annotated).sum(0)
+    base = read_manifest((Path(settings.base) / MANIFEST).read_bytes())
+    return positives < settings.fewest_positives, np.array([base.thresholds[each] for each in EMOTIONS], np.float32)

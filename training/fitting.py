@@ -14,37 +14,35 @@ from training.augmentation import synthetic, with_back_translations
 from training.bundles import ensure_free
 from training.checkpoints import Checkpoints, save
 from training.datasets import load
-from training.distillation import (
-    UNLABELLED,
-    labelled,
-    originals,
-    read_lines,
-    score_spoken,
-    soften,
-    taught,
-    together,
-)
+from training.distillation import originals, soften, taught, together
 from training.errors import UnusableData
-from training.examples import Examples, fingerprint
+from training.examples import UNLABELLED, Examples, fingerprint
 from training.finishing import finish, measured
 from training.leaks import without_leaks
 from training.settings import FitSettings
 from training.side_by_side import fit_teachers
+from training.stopping import StopSignal
 from training.student import fit_student
 from training.teachers import score_by
+from training.unlabelled import labelled, read_lines, score_spoken
 
 log = structlog.get_logger(__name__)
 
 
-def fit_bundle(settings: FitSettings) -> Manifest | None:
+def fit_bundle(settings: FitSettings, stop: StopSignal | None = None) -> Manifest | None:
     """Fit a model and write its bundle.
 
     A run that was cut off goes on where it was, if it is started again with the same settings and data.
+
+    Args:
+        settings: of the run.
+        stop: ends it at a checkpoint.
 
     Returns:
         The bundle's manifest; None in those of torchrun's processes that do not write it.
 
     Raises:
+        Interrupted: the signal came.
         TrainingError: data, base or output cannot be used.
     """
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=4))
@@ -52,12 +50,12 @@ def fit_bundle(settings: FitSettings) -> Manifest | None:
     sets, evaluation = training_sets(settings)
     data = fingerprint(sets)
     with state.main_process_first():
-        checkpoints = Checkpoints(settings.output, run_fingerprint(settings, data))
+        checkpoints = Checkpoints(settings.output, run_fingerprint(settings, data), stop)
     sets = taught_by_teachers(sets, settings, checkpoints, state)
     if settings.teaching.unlabelled:
         lines = _labelled_by_a_student(sets, settings, checkpoints, state)
         sets += without_leaks([lines], evaluation)[0]
-    student = fit_student(sets, settings, folder=checkpoints.folder("student"))
+    student = fit_student(sets, settings, resumable=checkpoints.fit("student"))
     if not state.is_main_process:
         return None
     manifest = finish(student, sets, evaluation, settings, data)
@@ -79,7 +77,8 @@ def training_sets(settings: FitSettings) -> tuple[list[Examples], list[Examples]
     sets = [with_back_translations(examples, settings) for examples in sets]
     if not any(settings.learning.weight(examples.source) for examples in sets):
         raise UnusableData("none of the training sets weighs anything on the served head: see learning.served_weight")
-    for at, emotion in enumerate(EMOTIONS):
+    # A warm start knows them all, and may learn more of some.
+    for at, emotion in () if settings.warm_start else enumerate(EMOTIONS):
         if not any((examples.targets[:, at] * settings.learning.weight(examples.source)).any() for examples in sets):
             raise UnusableData(f"no row of the training sets carries {emotion}: add a set that has some")
     rows = {examples.source: len(examples) for examples in sets}
@@ -96,16 +95,22 @@ def run_fingerprint(settings: FitSettings, data: str) -> str:
 def taught_by_teachers(
     sets: list[Examples], settings: FitSettings, checkpoints: Checkpoints, state: PartialState
 ) -> list[Examples]:
-    """Put teachers' scores in the place of labels, where there are originals and teachers."""
+    """Put teachers' scores in the place of labels, where there are originals and teachers.
+
+    Each generation of teachers but the first learns from the scores of the one before.
+    """
     teaching, english = settings.teaching, originals(sets)
     if english is None or not (teaching.folds or teaching.models):
         return sets
-    parts = fit_teachers(sets, english, settings, checkpoints, state)
     others = []
     for at, name in enumerate(teaching.models):
         with state.main_process_first():
             others.append(checkpoints.array(f"model-{at}", partial(score_by, name, english.texts)))
-    return taught(sets, english, soften(together(english, teaching.folds, parts, others), teaching.temperature))
+    for generation in range(teaching.generations):
+        parts = fit_teachers(sets, english, settings, checkpoints, state, generation=generation)
+        scores = together(english, teaching.folds, parts, others)
+        sets = taught(sets, english, soften(scores, teaching.temperature))
+    return sets
 
 
 def _labelled_by_a_student(
@@ -113,9 +118,9 @@ def _labelled_by_a_student(
 ) -> Examples:
     """Let a first student label lines for the one that is kept."""
     teaching = settings.teaching
-    lines = read_lines(teaching.unlabelled)
+    lines = read_lines(teaching.unlabelled, teaching.unlabelled_lines)
     if not checkpoints.file(UNLABELLED).is_file():
-        first = fit_student(sets, settings, folder=checkpoints.folder("first-student"), share=teaching.first_passes)
+        first = fit_student(sets, settings, resumable=checkpoints.fit("first-student"), share=teaching.first_passes)
         if state.is_main_process:
             log.info("the first student labels lines", lines=len(lines))
             max_tokens = settings.learning.max_tokens

@@ -1,25 +1,40 @@
 """Which texts are held out: decided by the text alone, so that no retraining ever learns what another is judged on.
 
-New labels add texts to both sides and move none, so the holdout only grows.
+New labels add texts to all sides and move none, so the holdout only grows.
 """
 
 import hashlib
-from typing import Final
+from typing import Final, Literal
 
 from schemas.normalization import normalize
 from training.augmentation import as_spoken
 
 SHARE: Final = 0.2
+"""Of all distinct texts: they judge."""
 
-_BYTES: Final = 8
+VALIDATION: Final = 0.1
+"""The share next to it, which chooses thresholds and calibration. What judges must not choose, or it flatters."""
+
+Side = Literal["train", "validation", "holdout"]
+
+_BITS: Final = 64
+
+
+def identity(text: str) -> str:
+    """Return the first 64 bits of the SHA-256 of a text's words, as a recognizer would write them: 16 hex digits.
+
+    So no case, mark or filler parts two forms of a text.
+    """
+    # Without its marks a text can show another stutter ("я, я!"); and "?!" has no words, yet it is a text.
+    said = normalize(as_spoken(text)) or normalize(text)
+    return hashlib.sha256(said.encode()).hexdigest()[: _BITS // 4]
 
 
 def is_held_out(text: str, share: float = SHARE) -> bool:
     """Return whether a text belongs to the holdout.
 
-    It is held out where the first 64 bits of the SHA-256 of its words, as a recognizer would write them, lie below the
-    share when read as a fraction. So no case, mark or filler parts two forms of a text, and what is held out at one
-    share is held out at any larger one. A new normalizer that spells a text otherwise draws its side anew: the first
+    It is held out where its `identity` lies below the share when read as a fraction. So what is held out at one share
+    is held out at any larger one. A new normalizer that spells a text otherwise draws its side anew: the first
     candidate after such a change is to be fitted from the base, not from the champion, which may have learnt it.
 
     Args:
@@ -31,7 +46,11 @@ def is_held_out(text: str, share: float = SHARE) -> bool:
     """
     if not 0 <= share <= 1:
         raise ValueError(f"the share held out is {share}; it must be 0 to 1")
-    # Without its marks a text can show another stutter ("я, я!"); and "?!" has no words, yet it is a text.
-    said = normalize(as_spoken(text)) or normalize(text)
-    digest = hashlib.sha256(said.encode()).digest()
-    return int.from_bytes(digest[:_BYTES], "big") < share * (1 << 8 * _BYTES)
+    return int(identity(text), 16) < share * (1 << _BITS)
+
+
+def side(text: str) -> Side:
+    """Return what a text is for: to teach, to choose thresholds and calibration, or to judge."""
+    if is_held_out(text):
+        return "holdout"
+    return "validation" if is_held_out(text, SHARE + VALIDATION) else "train"

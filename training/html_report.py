@@ -30,6 +30,7 @@ def page(
     figures: Mapping[str, Any],
     worst: Mapping[str, tuple[list[Mistake], list[Mistake]]],
     history: Sequence[Mapping[str, float]] = (),
+    verdict: Sequence[str] = (),
 ) -> str:
     """Return the report.
 
@@ -38,6 +39,7 @@ def page(
         figures: of `report.evaluate` with an output: for each set.
         worst: for each set, what `breakdowns.mistakes` gives.
         history: what the Trainer logged; without it there is no learning curve.
+        verdict: of the gate: what it says, and a line a check.
     """
     # The set with the most rows says the most; a page of plots for each would bury that.
     main = max(figures, key=lambda source: int(figures[source]["as_served"]["rows"]))
@@ -46,6 +48,7 @@ def page(
     false_alarms, misses = worst[main]
     return template.render(
         manifest=manifest,
+        verdict=verdict,
         main=main,
         figures=figures,
         tiles=_tiles(figures[main]),

@@ -11,8 +11,12 @@ from torch.utils.data import Dataset
 
 from schemas.emotions import EMOTIONS
 from training.augmentation import Form, forms
-from training.examples import Examples
+from training.examples import UNLABELLED, Examples
 from training.settings import SERVED, FitSettings
+from training.sources import FINE
+
+FINE_HEAD: Final = "fine"
+"""The head of GoEmotions' 28 labels, always the last."""
 
 _BATCHES_SORTED_TOGETHER: Final = 50
 
@@ -61,9 +65,21 @@ class Batch(NamedTuple):
     weights: Floats
 
 
-def heads(sources: Sequence[str]) -> list[str]:
-    """Name the output heads: the served one first, then one for each other source, since conventions differ."""
-    return ["served", *sorted(set(sources) - set(SERVED))]
+def heads(sets: Sequence[Examples], fine_weight: float = 0.0) -> list[str]:
+    """Name the output heads: the served one first, then one for each other source, since conventions differ.
+
+    Args:
+        sets: what a network learns from.
+        fine_weight: of the fine labels, which have a head of their own in the end, where there are some.
+    """
+    others = {examples.source for examples in sets} - {*SERVED, UNLABELLED}
+    fine = fine_weight > 0 and any(examples.fine is not None for examples in sets)
+    return ["served", *sorted(others), *([FINE_HEAD] if fine else [])]
+
+
+def columns(names: Sequence[str]) -> int:
+    """Return how many outputs these heads have: seven each, and the fine one one for each of its labels."""
+    return sum(len(FINE) if name == FINE_HEAD else len(EMOTIONS) for name in names)
 
 
 def lesson(
@@ -84,7 +100,7 @@ def lesson(
         passes: how often to see each row, where not as the settings say.
     """
     learning, seven = settings.learning, len(EMOTIONS)
-    targets = np.zeros((len(examples), seven * len(names)), np.float32)
+    targets = np.zeros((len(examples), columns(names)), np.float32)
     weights = np.zeros_like(targets)
     known = examples.annotated / np.maximum(examples.annotated.sum(1, keepdims=True), 1)
     taught = [(0, learning.weight(examples.source))]
@@ -94,6 +110,9 @@ def lesson(
         place = slice(head * seven, (head + 1) * seven)
         targets[:, place] = examples.targets
         weights[:, place] = known * weight * examples.weight
+    if FINE_HEAD in names and examples.fine is not None:
+        targets[:, -len(FINE) :] = examples.fine
+        weights[:, -len(FINE) :] = learning.fine_weight * examples.weight / len(FINE)
     spellings = forms(examples, settings)
     weights[[not text.strip() for text in spellings[-1].texts]] = 0
     return Lesson(

@@ -5,42 +5,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, func, select, text, update
+from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from registry.locations import delete, manifest_at, upload
+from registry.versions import CHANNEL, PRUNED, ModelVersion, all_versions, by_version, champion_before
+from registry.versions import champion as the_champion
 from schemas.bundle import Manifest
 from schemas.tables import model_versions
 from training.bundles import open_bundle
 from training.database import database_problems
 from training.errors import TrainingError, UnusableModel
-from training.locations import delete, manifest_at, upload
-
-CHANNEL: Final = "model_promoted"
-"""Postgres notifies it of the version that became the champion, when the promotion is committed."""
-
-PRUNED: Final = ""
-"""Location of a version whose bundle was deleted."""
 
 _COLUMNS: Final = model_versions.c
 
 
 class UnusableVersion(TrainingError):
     """There is no such version, or what was asked does not go with its state."""
-
-
-class ModelVersion(NamedTuple):
-    """A row of `model_versions`; state is candidate, champion, retired or rejected."""
-
-    version: str
-    state: str
-    location: str
-    metrics: dict[str, Any]
-    data_fingerprint: str
-    base_model: str
-    created_at: datetime
-    promoted_at: datetime | None
 
 
 def versions(engine: Engine) -> list[ModelVersion]:
@@ -50,14 +33,13 @@ def versions(engine: Engine) -> list[ModelVersion]:
         UnusableDatabase: see `training.database`; so do all functions below.
     """
     with database_problems(), engine.connect() as connection:
-        rows = connection.execute(select(model_versions).order_by(_COLUMNS.created_at.desc(), _COLUMNS.version))
-        return [ModelVersion._make(row) for row in rows]
+        return all_versions(connection)
 
 
 def champion(engine: Engine) -> ModelVersion | None:
     """Return the version that is served, None before the first promotion."""
     with database_problems(), engine.connect() as connection:
-        return _champion(connection)
+        return the_champion(connection)
 
 
 def register(engine: Engine, folder: Path, store: str | None = None) -> str:
@@ -70,7 +52,8 @@ def register(engine: Engine, folder: Path, store: str | None = None) -> str:
 
     Raises:
         UnusableLocation: the store cannot be written.
-        UnusableModel: the folder holds no complete bundle of this version of the code.
+        BrokenBundle: the folder holds no complete bundle of this version of the code.
+        UnusableModel: its weights cannot be opened, or its version cannot name a folder.
         UnusableVersion: it is registered already.
     """
     manifest_at(str(folder))
@@ -98,7 +81,7 @@ def promote(engine: Engine, version: str) -> None:
 
     Raises:
         UnusableLocation: its bundle cannot be reached.
-        UnusableModel: its bundle is not complete.
+        BrokenBundle: its bundle is not complete.
         UnusableVersion: there is none of that name.
     """
     with _alone(engine) as connection:
@@ -110,11 +93,11 @@ def rollback(engine: Engine) -> str:
 
     Raises:
         UnusableLocation: its bundle cannot be reached.
-        UnusableModel: its bundle is not complete.
+        BrokenBundle: its bundle is not complete.
         UnusableVersion: there was none, or it was pruned.
     """
     with _alone(engine) as connection:
-        before = _champion_before(connection)
+        before = champion_before(connection)
         if before is None:
             raise UnusableVersion("no champion came before this one: promote another version instead")
         _promote(connection, before)
@@ -148,7 +131,7 @@ def prune(engine: Engine, keep: int) -> list[str]:
         UnusableLocation: a bundle cannot be deleted; those before it are.
     """
     with _alone(engine) as connection:
-        before = _champion_before(connection)
+        before = champion_before(connection)
         newest = func.coalesce(_COLUMNS.promoted_at, _COLUMNS.created_at).desc()
         done = _COLUMNS.state.in_(("retired", "rejected")) & (_COLUMNS.location != PRUNED)
         old = connection.execute(select(model_versions).where(done).order_by(newest).offset(keep))
@@ -183,7 +166,7 @@ def _promote(connection: Connection, new: ModelVersion) -> None:
         raise UnusableModel(f"{new.location} holds {found}, not {new.version}. Copy the bundle there anew")
     if new.state == "champion":
         return
-    old = _champion(connection)
+    old = the_champion(connection)
     if old:
         _set(connection, old.version, state="retired")
     # Not now(), which is when the transaction began, before it waited for the others.
@@ -191,27 +174,14 @@ def _promote(connection: Connection, new: ModelVersion) -> None:
     connection.execute(select(func.pg_notify(CHANNEL, new.version)))
 
 
-def _champion(connection: Connection) -> ModelVersion | None:
-    return _one(connection, select(model_versions).where(_COLUMNS.state == "champion"))
-
-
-def _champion_before(connection: Connection) -> ModelVersion | None:
-    were = select(model_versions).where(_COLUMNS.state == "retired", _COLUMNS.promoted_at.is_not(None))
-    return _one(connection, were.order_by(_COLUMNS.promoted_at.desc()).limit(1))
-
-
 def _require_new(connection: Connection, version: str) -> None:
-    there = _look_up(connection, version)
+    there = by_version(connection, version)
     if there:
         raise UnusableVersion(f"{version} is registered already, as {there.state}")
 
 
-def _look_up(connection: Connection, version: str) -> ModelVersion | None:
-    return _one(connection, select(model_versions).where(_COLUMNS.version == version))
-
-
 def _find(connection: Connection, version: str) -> ModelVersion:
-    found = _look_up(connection, version)
+    found = by_version(connection, version)
     if found:
         return found
     known: Sequence[str] = connection.execute(select(_COLUMNS.version)).scalars().all()
@@ -219,11 +189,6 @@ def _find(connection: Connection, version: str) -> ModelVersion:
         raise UnusableVersion(f"there is no version {version}, nor any other: register a bundle first")
     nearest = difflib.get_close_matches(version, known, n=1, cutoff=0)[0]
     raise UnusableVersion(f"there is no version {version}; the nearest is {nearest}")
-
-
-def _one(connection: Connection, query: Select[Any]) -> ModelVersion | None:
-    row = connection.execute(query).one_or_none()
-    return None if row is None else ModelVersion._make(row)
 
 
 def _set(connection: Connection, version: str, **values: Any) -> None:

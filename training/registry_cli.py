@@ -88,6 +88,31 @@ def prune(*, keep: Annotated[int, Parameter(validator=validators.Number(gte=0))]
         print(f"the bundle of {version} is deleted")  # noqa: T201 - the command's answer.
 
 
+@models.command
+def compare(a: str, b: str | None = None, /, *, json_: Annotated[Path | None, Parameter(name="--json")] = None) -> None:
+    """Compare what two models say of the transcripts that both have scored, as WORKER_SHADOW=candidate lets them.
+
+    Example:
+        emotion-training models compare candidate-7
+        emotion-training models compare candidate-7 champion-6 --json compared.json
+
+    Args:
+        a: A version, as `models list` shows it.
+        b: Another one; without it, A is compared with what stands in emotion_results, by whichever version.
+        json_: Write the figures to this file.
+    """
+    from rich.console import Console  # noqa: PLC0415 - as above.
+
+    from training.compare import as_table, save  # noqa: PLC0415 - as above.
+    from training.compare import compare as compare_versions  # noqa: PLC0415 - as above.
+    from training.database import connect  # noqa: PLC0415 - as above.
+
+    found = compare_versions(connect(), a, b)
+    Console().print(as_table(found))
+    if json_:
+        save(found, json_)
+
+
 @runs.command(name="list")
 def list_runs() -> None:
     """List the runs of the retraining job, the newest first."""

@@ -87,8 +87,17 @@ def evaluate(
     sets: Sequence[Examples],
     output: Path | None = None,
     log_history: Sequence[Mapping[str, float]] | None = None,
+    *,
+    verdict: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a model on the Russian ones of the sets; see `evaluate_bundle`.
+
+    Args:
+        served: the model.
+        sets: to measure on.
+        output: folder for report.html and metrics.json.
+        log_history: what the Trainer logged.
+        verdict: of the gate, where it was judged, for the report; the first line sums the others up.
 
     Returns:
         For each source: as_served (in ASR form, with the manifest's thresholds), cross_fitted (calibration and
@@ -126,7 +135,7 @@ def evaluate(
     if output:
         _write(output / "metrics.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
         history = log_history or served.manifest.metrics.get("learning_curve", ())
-        _write(output / "report.html", page(served.manifest, figures, worst, history))
+        _write(output / "report.html", page(served.manifest, figures, worst, history, verdict))
     return figures
 
 

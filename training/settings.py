@@ -5,9 +5,10 @@ Each field is what it is for a reason that docs/experiments.md gives with figure
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 SERVED: Final = ("ru_go_emotions", "goemotions")
 """Sets that teach the served output head with all their weight: one annotation, in two languages."""
@@ -32,6 +33,35 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Network(_Part):
+    """What stands between the encoder's tokens and the logits; see `networks`.
+
+    Attributes:
+        pooling: how a text's tokens become one vector: `encoder` leaves that and the head to the encoder's own
+            classifier in transformers, which any tool opens. cls takes the first token's, mean the mean, max the
+            largest of each channel, attention a mean with learned weights; such a bundle needs `import networks`
+            first, or an export to ONNX.
+        head_layers: linear layers of the head, where pooling is not the encoder's.
+        head_width: outputs of each but the last; None takes the encoder's.
+        head_dropout: before each of them; None keeps the encoder's own, which is 0.1 where pooling is not.
+    """
+
+    pooling: Literal["encoder", "cls", "mean", "max", "attention"] = "encoder"
+    head_layers: Some = 1
+    head_width: Some | None = None
+    head_dropout: Share | None = None
+
+    @model_validator(mode="after")
+    def _of_ours(self) -> Self:
+        if self.pooling == "encoder" and (self.head_layers > 1 or self.head_width):
+            raise PydanticCustomError(
+                "not_ours",
+                "head_layers and head_width shape a head of ours, and pooling=encoder takes the encoder's own: set "
+                "pooling to cls, mean, max or attention too",
+            )
+        return self
+
+
 class Learning(_Part):
     """How a network learns.
 
@@ -49,9 +79,11 @@ class Learning(_Part):
         head_rate: the new layers on top learn this many times faster than the uppermost pretrained one.
         loss: binary cross-entropy, or one that makes little of what is easy: focal, asymmetric.
         class_weights: balanced weighs a rare emotion's positives up.
-        dropout: before the output layer; None keeps the encoder's own.
         word_dropout: share of the tokens that are hidden, drawn anew for each pass.
+        fine_weight: what GoEmotions' 28 labels weigh, on a head of their own that is not kept; 0 for none.
         ema: decay a step of an exponential moving average of the weights, which is then what is kept; 0 for none.
+        torch_compile: compile the network first, which takes a minute or two. Meant for GPUs whose host is slow;
+            measure a short run with it and without.
     """
 
     epochs: Mapping[str, Count] = _EPOCHS
@@ -67,9 +99,10 @@ class Learning(_Part):
     head_rate: Positive = 5.0
     loss: Literal["bce", "focal", "asymmetric"] = "bce"
     class_weights: Literal["none", "balanced"] = "none"
-    dropout: Share | None = None
     word_dropout: Share = 0.1
+    fine_weight: Annotated[float, Field(ge=0)] = 0.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    torch_compile: bool = False
 
     @field_validator("epochs", "served_weight", mode="before")
     @classmethod
@@ -92,12 +125,14 @@ class Teaching(_Part):
     Attributes:
         folds: parts of the parallel text; a teacher for each, which did not see it. 0 fits on the labels alone.
         seeds: teachers a fold.
+        generations: of teachers; those of each but the first learn from the scores of the one before.
         epochs: passes of a teacher over all sets.
         learning_rate: of a teacher.
         batch_size: rows a step of a teacher.
         models: other teachers, by hub name or folder, that read the originals or, where there are none, the texts.
         temperature: of the teachers' scores; above 1 softens them.
         unlabelled: text files, or folders of them, that a first student labels for the one that is kept.
+        unlabelled_lines: take no more of them; None takes all.
         first_passes: share of its passes that this first student makes.
         unlabelled_epochs: passes over those lines.
         unlabelled_weight: what they weigh.
@@ -106,12 +141,14 @@ class Teaching(_Part):
 
     folds: Count = 4
     seeds: Some = 2
+    generations: Some = 1
     epochs: Some = 4
     learning_rate: Positive = 1e-4
     batch_size: Some = 128
     models: tuple[str, ...] = ()
     temperature: Positive = 1.0
     unlabelled: tuple[str, ...] = ()
+    unlabelled_lines: Some | None = None
     first_passes: Annotated[float, Field(gt=0, le=1)] = 0.5
     unlabelled_epochs: Some = 1
     unlabelled_weight: Share = 0.5
@@ -152,6 +189,9 @@ class FitSettings(_Part):
         base: folder or hub name of the encoder.
         base_name: what to call the encoder in the manifest; None takes `base`.
         output: the bundle's folder, which must not exist yet.
+        warm_start: go on from `base`, a bundle: its output layer is where every head begins, and its vocabulary stays.
+        fewest_positives: validation rows that an emotion must have, or it keeps the threshold and the calibration of
+            the bundle that a warm start goes on from.
         measured: the set whose validation rows choose thresholds and calibration.
         aim: what thresholds are chosen for: the best F1 of each emotion, or a precision.
         precision: the one that is wanted, where that is the aim.
@@ -163,11 +203,14 @@ class FitSettings(_Part):
     base: str
     output: Path
     base_name: str | None = None
+    warm_start: bool = False
+    fewest_positives: Count = 50
     measured: str = "ru_go_emotions"
     aim: Literal["f1", "precision"] = "f1"
     precision: Share = 0.8
     report_to: tuple[str, ...] = ()
     seed: int = 0
+    network: Network = Network()
     learning: Learning = Learning()
     teaching: Teaching = Teaching()
     augmentation: Augmentation = Augmentation()

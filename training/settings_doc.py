@@ -10,13 +10,14 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from training.settings import Augmentation, FitSettings, Learning, Teaching
+from training.settings import Augmentation, FitSettings, Learning, Network, Teaching
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "training.md"
 
 _BEGIN: Final = "<!-- settings: made by `python -m training.settings_doc` -->"
 _PARTS: Final[dict[str, type[BaseModel]]] = {
     "": FitSettings,
+    "network": Network,
     "learning": Learning,
     "teaching": Teaching,
     "augmentation": Augmentation,

@@ -2,9 +2,13 @@
 
 import multiprocessing
 import os
+import shutil
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from typing import Any, Final
 
 import structlog
@@ -25,12 +29,19 @@ _CORES_EACH: Final = 3
 _shared: Any = None
 
 
-def fit_teachers(
-    sets: Sequence[Examples], english: Examples, settings: FitSettings, checkpoints: Checkpoints, state: PartialState
+def fit_teachers(  # noqa: PLR0913 - what makes a run, and where it has got to.
+    sets: Sequence[Examples],
+    english: Examples,
+    settings: FitSettings,
+    checkpoints: Checkpoints,
+    state: PartialState,
+    *,
+    generation: int,
 ) -> dict[tuple[int, int], Floats]:
     """Fit the teachers that are not fitted yet, and return the scores of all.
 
-    By torchrun, each process takes its share of them.
+    By torchrun, each process takes its share of them. What a signal cuts off is fitted again from its checkpoint, or
+    where they learn side by side, from its beginning.
 
     Args:
         sets: what they learn from.
@@ -38,24 +49,30 @@ def fit_teachers(
         settings: of the run.
         checkpoints: where their scores lie.
         state: which of torchrun's processes this is.
+        generation: of the teachers, from 0 on.
 
     Returns:
         For each teacher the probabilities of its fold.
     """
-    files = {teacher: checkpoints.file("teacher-{}-{}".format(*teacher)) for teacher in teachers(settings)}
+    names = teachers(settings.teaching, generation)
+    files = {teacher: checkpoints.file("teacher-{}-{}".format(*teacher)) for teacher in names}
     mine = [teacher for teacher in files if not files[teacher].is_file()][state.process_index :: state.num_processes]
     at_once = settings.teaching.side_by_side or _at_once(state.num_processes)
     bar = tqdm(total=len(mine), desc="teachers", disable=None if state.is_main_process else True, file=sys.stderr)
     with bar:
-        if min(at_once, len(mine)) <= 1:
+        # By torchrun in processes of their own too, or the Trainer would make one model of what each of us fits.
+        if min(at_once, len(mine)) <= 1 and state.num_processes == 1:
             for teacher in mine:
-                save(files[teacher], learn_and_score(sets, english, settings, teacher))
+                resumable = checkpoints.fit(files[teacher].stem)
+                save(files[teacher], learn_and_score(sets, english, settings, teacher, resumable))
+                shutil.rmtree(resumable.folder, ignore_errors=True)
                 bar.update()
         else:
-            for teacher, scores in _in_processes(mine, at_once, (sets, english, settings)):
-                save(files[teacher], scores)
-                bar.update()
-                log.info("a teacher is done", seed=teacher[0], fold=teacher[1])
+            with closing(_in_processes(mine, at_once, (sets, english, settings))) as done:
+                for teacher, scores in done:
+                    save(files[teacher], scores)
+                    bar.update()
+                    log.info("a teacher is done", seed=teacher[0], fold=teacher[1])
     state.wait_for_everyone()
     return {teacher: checkpoints.load(file.stem) for teacher, file in files.items()}
 
@@ -65,7 +82,10 @@ def _at_once(processes: int) -> int:
     return max(1, min(_ON_A_GPU * gpus, (os.cpu_count() or 1) // _CORES_EACH)) if torch.cuda.is_available() else 1
 
 
-def _in_processes(jobs: Sequence[tuple[int, int]], at_once: int, shared: Any) -> Any:
+def _in_processes(
+    jobs: Sequence[tuple[int, int]], at_once: int, shared: Any
+) -> Generator[tuple[tuple[int, int], Floats]]:
+    others = multiprocessing.active_children()
     # Spawned, since a process that has used CUDA must not be forked.
     context = multiprocessing.get_context("spawn")
     devices = context.SimpleQueue()
@@ -75,17 +95,34 @@ def _in_processes(jobs: Sequence[tuple[int, int]], at_once: int, shared: Any) ->
         devices.put(names[at % len(names)] if names else "")
     with ProcessPoolExecutor(at_once, context, _begin, (devices, shared)) as pool:
         futures = {pool.submit(_job, job): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            # The pool would wait for what they are at.
+            for child in set(multiprocessing.active_children()).difference(others):
+                child.terminate()
+            raise
 
 
 def _begin(devices: Any, shared: Any) -> None:
     global _shared  # noqa: PLW0603 - a process of the pool gets its data once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to all; the one that started us sees to our end.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # Its own lock is shared by processes, and outlives one that is terminated.
     os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         os.environ.pop(name, None)  # Each is alone, whatever started us.
     torch.set_num_threads(_CORES_EACH)
     _shared = shared
+
+
+def _end_with_parent() -> None:
+    """Leave nothing running on the GPU where the one that started us was killed."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def _job(teacher: tuple[int, int]) -> Floats:

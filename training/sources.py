@@ -55,6 +55,16 @@ _GROUPED: Final = np.array(
 )  # 28 x 7
 
 
+def grouped(fine: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probability of each emotion, n x 7: that one of its fine labels is there, as if they were independent.
+
+    Args:
+        fine: n x 28 probabilities.
+    """
+    absent = [np.prod(1 - fine[:, members], axis=1) for members in _GROUPED.T > 0]
+    return 1 - np.stack(absent, axis=1)
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a set is published, and how its rows become examples.

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import structlog
 from transformers import TrainerCallback
 
-from schemas.emotions import EMOTIONS
-from training.distillation import UNLABELLED
-from training.examples import Examples
+from training.checkpoints import Resumable
+from training.examples import UNLABELLED, Examples
 from training.fine_tune import fit
-from training.lessons import heads, lesson
-from training.network import open_base
+from training.lessons import columns, heads, lesson
+from training.network import open_base, warm_start
 from training.settings import FitSettings
 
 log = structlog.get_logger(__name__)
@@ -31,7 +30,7 @@ def fit_student(
     sets: Sequence[Examples],
     settings: FitSettings,
     *,
-    folder: Path | None = None,
+    resumable: Resumable | None = None,
     share: float = 1.0,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Student:
@@ -40,18 +39,22 @@ def fit_student(
     Args:
         sets: what it learns from.
         settings: of the run.
-        folder: of its checkpoints; None leaves none.
+        resumable: where its checkpoints lie; None leaves none.
         share: of the passes that it makes.
         callbacks: of the Trainer.
     """
-    names = heads([examples.source for examples in sets if examples.source != UNLABELLED])
-    model, tokenizer = open_base(settings.base, len(EMOTIONS) * len(names), settings.seed, settings.learning.dropout)
+    if settings.warm_start:
+        names = heads(sets)
+        model, tokenizer = warm_start(Path(settings.base), columns(names), settings.seed)
+    else:
+        names = heads(sets, settings.learning.fine_weight)
+        model, tokenizer = open_base(settings.base, columns(names), settings.seed, settings.network)
     lessons = [
         lesson(examples, tokenizer, names, settings, passes=_passes(examples.source, settings, share))
         for examples in sets
     ]
-    log.info("a network learns", what=folder.name if folder else "trial", heads=names)
-    history = fit(model, tokenizer, lessons, settings, settings.seed, folder=folder, callbacks=callbacks)
+    log.info("a network learns", what=resumable.folder.name if resumable else "trial", heads=names)
+    history = fit(model, tokenizer, lessons, settings, settings.seed, resumable=resumable, callbacks=callbacks)
     russian = [
         lesson
         for lesson, examples in zip(lessons, sets, strict=True)

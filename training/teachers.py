@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
+from networks import AutoModelForSequenceClassification
 from schemas.emotions import EMOTIONS
 from training.errors import UnusableModel, first_line
 from training.network import score

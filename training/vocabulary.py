@@ -52,10 +52,11 @@ def cut(model: Any, tokenizer: Any, keep: set[int]) -> Any:
         file.write_text(json.dumps(_renumbered(state, new), ensure_ascii=False), encoding="utf-8")
         smaller = AutoTokenizer.from_pretrained(folder)
     _cut_embeddings(model, old)
-    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        number = getattr(model.config, name, None)
-        if number is not None:
-            setattr(model.config, name, new.get(number))
+    for config in _configs(model):
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            number = getattr(config, name, None)
+            if number is not None:
+                setattr(config, name, new.get(number))
     return smaller
 
 
@@ -76,4 +77,10 @@ def _cut_embeddings(model: Any, old: list[int]) -> None:
     rows = whole.weight[torch.tensor(old, device=whole.weight.device)].clone()
     padding = None if whole.padding_idx is None else old.index(whole.padding_idx)
     model.set_input_embeddings(torch.nn.Embedding(len(old), rows.shape[1], padding_idx=padding, _weight=rows))
-    model.config.vocab_size = len(old)
+    model.config.get_text_config().vocab_size = len(old)
+
+
+def _configs(model: Any) -> list[Any]:
+    """Return the model's configuration and, where that of its encoder lies within, that too."""
+    inner = model.config.get_text_config()
+    return [model.config] if inner is model.config else [model.config, inner]

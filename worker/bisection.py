@@ -30,24 +30,21 @@ def bisect(
     """
     culprits: list[tuple[T, RejectedData]] = []
     in_a_row = 0
-
-    def search(run: Sequence[T]) -> None:
-        nonlocal in_a_row
+    runs = [items] if items else []
+    while runs:
+        run = runs.pop()
         try:
             attempt(run)
         except RejectedData as error:
             if len(run) > 1:
                 middle = len(run) // 2
-                search(run[:middle])
-                search(run[middle:])
-                return
-            culprits.append((run[0], error))
+                runs += [run[middle:], run[:middle]]
+                continue
+            # Its trace would lead back here: a cycle, which keeps all that the attempt used until it is collected.
+            culprits.append((run[0], error.with_traceback(None)))
             in_a_row += 1
             if most_in_a_row is not None and in_a_row > most_in_a_row:
                 raise TooManyDeadLetters(f"more than {most_in_a_row} items in a row are rejected: {error}") from error
         else:
             in_a_row = 0
-
-    if items:
-        search(items)
     return culprits

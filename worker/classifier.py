@@ -31,7 +31,7 @@ class EmotionClassifier:
         model: a folder or a hub name.
         device: auto, cpu, cuda or cuda:N.
         max_batch_tokens: tokens of a forward pass, padding included; None chooses by device.
-        metrics: counts useful and padded tokens, where given.
+        metrics: counts useful and padded tokens of what is classified once it is warm, where given.
         backend: auto, torch or onnx; see `choose`.
 
     Raises:
@@ -52,13 +52,15 @@ class EmotionClassifier:
         calibration = [self.manifest.calibration[emotion] for emotion in EMOTIONS]
         self._scale = np.array([item.scale for item in calibration], np.float32)
         self._bias = np.array([item.bias for item in calibration], np.float32)
-        self._metrics = metrics
+        # The sign of life of the model that serves must not come from one that warms up beside it.
+        self._metrics: Metrics | None = None
         self._pad = bundle.pad
         self._tokens = Tokens(bundle.tokenizer, self.manifest.max_tokens)
         self._backend = choose(bundle, backend, device)
         self._max_tokens = max_batch_tokens or self._backend.max_tokens
         self._ready_for = 0
         self.classify(_WARM_UP_TEXTS)
+        self._metrics = metrics
         log.info("model is warm", version=self.version, word_cache=self._tokens.by_words, **self._backend.about())
 
     @property

@@ -4,6 +4,8 @@ Each operation that torch starts gives up Python's global lock and then waits fo
 let it back in. In a graph all operations of a micro-batch are started by one call.
 """
 
+import functools
+import threading
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +14,9 @@ from numpy.typing import NDArray
 
 _WIDTHS: Final = (8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
 """Tokens of a row, padding included: a graph is of one shape, so lengths are rounded up to one of these."""
+
+_CAPTURING: Final = threading.Lock()
+"""Held while the stream below is used: several threads may load models, beside the one whose model serves."""
 
 
 class Graphs:
@@ -33,7 +38,11 @@ class Graphs:
         self._widths = np.array([*(width for width in _WIDTHS if width < longest), longest], np.int64)
         # Graphs that never run at the same time can share their memory.
         self._pool = torch.cuda.graph_pool_handle()
-        self._captured = {int(width): self._capture(int(width)) for width in self._widths}
+        self._stream = _stream(torch.cuda.current_device())
+        self._captured: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
+        for width in map(int, self._widths):
+            with _CAPTURING:
+                self._captured[width] = self._capture(width)
         for width in self._captured:
             self._check(width)
 
@@ -63,13 +72,13 @@ class Graphs:
         rows = max(1, self._max_tokens // width)
         place = torch.ones((2, rows, width), dtype=torch.int64, device=self._model.device)
         # What a first pass sets up must not be recorded; source: PyTorch documentation, "CUDA semantics", CUDA Graphs.
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types.
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             self._model(input_ids=place[0], attention_mask=place[1])
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Thread-local: what the thread of the serving model does meanwhile is no part of it, and no mistake.
+        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
             logits: torch.Tensor = self._model(input_ids=place[0], attention_mask=place[1]).logits
         return graph, place, logits
 
@@ -78,12 +87,21 @@ class Graphs:
         """Compare a graph with the model itself, on rows of all lengths."""
         _, place, _ = self._captured[width]
         random = np.random.default_rng(0)
-        tokens = random.integers(self._model.config.vocab_size, size=place.shape[1:])
+        tokens = random.integers(self._model.config.get_text_config().vocab_size, size=place.shape[1:])
         mask = np.arange(width) < random.integers(1, width + 1, size=(place.shape[1], 1))
         inputs = np.stack([tokens, mask.astype(np.int64)])
         replayed = self(inputs)
         ids, attended = torch.from_numpy(inputs).to(place.device)
         check_agreement(self._model(input_ids=ids, attention_mask=attended).logits, replayed, width)
+
+
+@functools.cache
+def _stream(_device: int) -> torch.cuda.Stream:
+    """Return the stream to warm up and to capture on: one for all models of the current device.
+
+    For each stream that it is used on, cuBLAS keeps a workspace for good, of 32 MiB on an H100.
+    """
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types.
 
 
 def check_agreement(eager: torch.Tensor, replayed: torch.Tensor, width: int) -> None:

@@ -79,6 +79,8 @@ class Chunk:
     """The claim under which each partition was read."""
     opened_at: float = field(default_factory=time.monotonic)
     """When its first record came in, on the monotonic clock."""
+    model_version: str = ""
+    """The model that classified it."""
 
     def __len__(self) -> int:
         """Return how many records it holds."""
@@ -93,7 +95,9 @@ class Chunk:
         numbers = {lane(partition, count) for partition in self.next_offsets}
         if len(numbers) <= 1:
             return {next(iter(numbers), 0): self}
-        parts = {number: Chunk(opened_at=self.opened_at) for number in sorted(numbers)}
+        parts = {
+            number: Chunk(opened_at=self.opened_at, model_version=self.model_version) for number in sorted(numbers)
+        }
         for item in self.utterances:
             parts[lane(partition_of(item.record), count)].utterances.append(item)
         for rejected in self.rejected:

@@ -73,7 +73,6 @@ class ResultStore:
     Args:
         engine: where the tables are.
         group_id: the consumer group whose offsets it keeps.
-        model_version: written into each row.
         normalizer: written into each row.
         most_in_a_row: stop when more rows than this are refused one after the other; None never does.
     """
@@ -83,13 +82,12 @@ class ResultStore:
         engine: Engine,
         group_id: str,
         *,
-        model_version: str,
         normalizer: str,
         most_in_a_row: int | None = None,
     ) -> None:
         self._engine = engine
         self._group_id = group_id
-        self._model = (model_version, normalizer)
+        self._normalizer = normalizer
         self._most_in_a_row = most_in_a_row
         self._topic_ids: dict[Partition, str | None] = {}
 
@@ -125,7 +123,7 @@ class ResultStore:
         """
         with database_problems(), self._engine.begin() as connection:
             self._move(connection, chunk)
-            refused = self._insert(connection, chunk.utterances)
+            refused = self._insert(connection, chunk.utterances, chunk.model_version)
             bury([*chunk.rejected, *refused])
         # Only now, since a transaction that failed may be repeated with the same chunk.
         chunk.rejected += refused
@@ -155,14 +153,14 @@ class ResultStore:
             )
             chunk.drop(fenced.__contains__)
 
-    def _insert(self, connection: Connection, utterances: Sequence[Utterance]) -> list[Rejected]:
+    def _insert(self, connection: Connection, utterances: Sequence[Utterance], model_version: str) -> list[Rejected]:
         """Insert rows, each under a savepoint with others, and return what the database refuses."""
 
         def attempt(run: Sequence[Utterance]) -> None:
             with database_problems(), connection.begin_nested():
                 if len(run) < len(utterances):  # The rows of the parts before this one are merged already.
                     connection.exec_driver_sql(f"DELETE FROM {_INCOMING}")  # noqa: S608 - a constant.
-                self._copy(connection, run)
+                self._copy(connection, run, model_version)
 
         if not utterances:
             return []
@@ -170,7 +168,7 @@ class ResultStore:
         culprits = bisect(utterances, attempt, self._most_in_a_row)
         return [Rejected(item.record, "store", error) for item, error in culprits]
 
-    def _copy(self, connection: Connection, utterances: Sequence[Utterance]) -> None:
+    def _copy(self, connection: Connection, utterances: Sequence[Utterance], model_version: str) -> None:
         # The last utterance of an id wins: one statement must not touch a row twice.
         unique = {item.id: item for item in utterances}
         driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
@@ -178,10 +176,10 @@ class ResultStore:
             with cursor.copy(_COPY) as copy:
                 copy.set_types(_TYPES)
                 for item in unique.values():
-                    copy.write_row(self._row(item))
+                    copy.write_row(self._row(item, model_version))
             cursor.execute(_MERGE)
 
-    def _row(self, item: Utterance) -> tuple[Any, ...]:
+    def _row(self, item: Utterance, model_version: str) -> tuple[Any, ...]:
         transcript, record = item.transcript, item.record
         return (
             item.id,
@@ -193,7 +191,8 @@ class ResultStore:
             transcript.spoken_at,
             f"{{{','.join(item.emotions or ())}}}",
             *(item.scores or _UNSCORED),
-            *self._model,
+            model_version,
+            self._normalizer,
             record.topic,
             record.partition,
             record.offset,

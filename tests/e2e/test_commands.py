@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 
 from schemas.emotions import EMOTIONS
 
-COMMANDS = ["run", "migrate", "publish", "classify", "demo", "dead-letters list", "dead-letters replay"]
+COMMANDS = ["run", "migrate", "publish", "classify", "rescore", "demo", "dead-letters list", "dead-letters replay"]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_a_session_that_stood_still_in_a_transaction_is_ended_and_its_work_done_
     postgres_url: str, engine: Engine
 ) -> None:
     impatient = connect(f"{postgres_url}&options=-c%20idle_in_transaction_session_timeout%3D100ms", "frozen")
-    store = ResultStore(impatient, "group", model_version="model-1", normalizer="normalizer-1")
+    store = ResultStore(impatient, "group", normalizer="normalizer-1")
     store.claim([Claim(Partition(TOPIC, 0), 0, None)])
     chunk = chunk_of([message(0, "да")])
 

@@ -203,11 +203,16 @@ def test_a_replay_that_is_killed_goes_on_where_it_was(flow: Flow) -> None:
     assert sorted(rejected_again) == sorted(letters[1:])
 
 
-def test_garbage_stops_the_worker_and_none_of_it_is_skipped(flow: Flow) -> None:
+@pytest.mark.parametrize("connections", ["1", "2", "3"])
+def test_garbage_stops_the_worker_and_none_of_it_is_skipped(flow: Flow, connections: str) -> None:
     flow.publish_raw([b"garbage"] * 100)
 
     # It waits for a full chunk, so that the first holds more than is let through.
-    worker = flow.start(WORKER_DEAD_LETTERS_IN_A_ROW=str(IN_A_ROW), WORKER_MAX_WAIT_MS="5000")
+    worker = flow.start(
+        WORKER_DEAD_LETTERS_IN_A_ROW=str(IN_A_ROW),
+        WORKER_MAX_WAIT_MS="5000",
+        WORKER_DATABASE_CONNECTIONS=connections,
+    )
 
     assert worker.wait(60) == 2
     assert "Traceback" not in worker.output()

@@ -38,6 +38,7 @@ def test_two_workers_share_a_topic_through_rebalances_and_a_crash(flow: Flow) ->
 
     flow.wait_for_rows(3_000)
     wait_for(flow.stored_to_the_end, what="the end of the log")
+    wait_for(lambda: third.said("starting"), what="the third worker, which may have come too late")
     assert [second.stop(), third.stop()] == [0, 0]
     flow.assert_each_once()
 

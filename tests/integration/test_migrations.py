@@ -15,7 +15,14 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from schemas.emotions import EMOTIONS
-from schemas.tables import emotion_results, labelled_texts, metadata, model_versions, training_runs
+from schemas.tables import (
+    emotion_results,
+    labelled_texts,
+    metadata,
+    model_versions,
+    shadow_results,
+    training_runs,
+)
 from worker.errors import ConfigurationError
 from worker.migrate import _LOCK, downgrade, migrate, require_migrated
 
@@ -104,6 +111,25 @@ def test_down_to_nothing_and_up_again(empty_url: str) -> None:
     engine.dispose()
 
 
+def test_a_run_that_was_interrupted_has_failed_for_an_older_version(empty_url: str) -> None:
+    migrate(empty_url)
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(training_runs.insert().values(state="interrupted"))
+    downgrade(empty_url, "0001")
+    with engine.connect() as connection:
+        ((state, reason, finished_at),) = connection.execute(
+            text("SELECT state, reason, finished_at FROM training_runs")
+        )
+        assert (state, reason) == ("failed", "it was interrupted")
+        assert finished_at
+        assert "shadow_results" not in inspect(connection).get_table_names()
+    migrate(empty_url)
+    with engine.connect() as connection:
+        assert difference(connection) == []
+    engine.dispose()
+
+
 @pytest.mark.parametrize("prefix", ["postgresql://", "postgresql+psycopg://"])
 def test_both_spellings_of_the_url_work_and_migrating_twice_does_no_harm(empty_url: str, prefix: str) -> None:
     url = empty_url.replace("postgresql+psycopg://", prefix)
@@ -131,7 +157,7 @@ def test_two_processes_that_migrate_at_once_both_succeed(empty_url: str, tmp_pat
 
 def test_a_missing_migration_is_named_with_the_command_that_brings_it(empty_url: str) -> None:
     engine = create_engine(empty_url)
-    with pytest.raises(ConfigurationError, match="lacks migration 0001, it is at none: run `emotion-worker migrate`"):
+    with pytest.raises(ConfigurationError, match="lacks migration 0002, it is at none: run `emotion-worker migrate`"):
         require_migrated(engine)
     engine.dispose()
 
@@ -242,3 +268,11 @@ def test_there_is_one_champion_at_most_and_no_unknown_state(connection: Connecti
             connection.execute(model_versions.insert().values(model | {"version": "3", "state": second}))
     with pytest.raises(IntegrityError, match="known_state"):
         connection.execute(training_runs.insert().values(state="perhaps"))
+
+
+def test_each_candidate_scores_a_transcript_once_beside_the_others(connection: Connection) -> None:
+    row = {"transcript_id": "1", "emotions": ["joy"], **dict.fromkeys(EMOTIONS, 0.5)}
+    for version in ("1", "2"):
+        connection.execute(shadow_results.insert().values(row | {"model_version": version}))
+    with pytest.raises(IntegrityError, match="pk_shadow_results"):
+        connection.execute(shadow_results.insert().values(row | {"model_version": "2"}))

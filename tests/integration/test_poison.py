@@ -15,6 +15,7 @@ from worker.database import connect
 from worker.dead_letters import HEADER_PREFIX
 from worker.metrics import Metrics
 from worker.records import Claim, Partition, Rejected, Utterance
+from worker.serving import Serving
 from worker.stages import Inference
 from worker.store import ResultStore
 
@@ -29,9 +30,9 @@ class CountingStore(ResultStore):
 
     calls = 0
 
-    def _copy(self, connection: Connection, utterances: Sequence[Utterance]) -> None:
+    def _copy(self, connection: Connection, utterances: Sequence[Utterance], model_version: str) -> None:
         self.calls += 1
-        super()._copy(connection, utterances)
+        super()._copy(connection, utterances, model_version)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def store(engine: Engine) -> CountingStore:
-    store = CountingStore(engine, "group", model_version="m", normalizer="n", most_in_a_row=100)
+    store = CountingStore(engine, "group", normalizer="n", most_in_a_row=100)
     store.claim([Claim(Partition(TOPIC, 0), 0, None)])
     return store
 
@@ -68,7 +69,7 @@ def test_the_model_is_called_few_times_to_find_three_texts_it_fails_on() -> None
     classifier = StubClassifier()
     chunk = chunk_of(message(at, POISON if at in BAD else "да") for at in range(MANY))
 
-    Inference(classifier, Metrics(), 100)(chunk)
+    Inference(Serving(classifier), Metrics(), 100)(chunk)
 
     assert {item.record.offset for item in chunk.rejected} == set(BAD)
     assert [item.record.offset for item in chunk.utterances] == [at for at in range(MANY) if at not in BAD]

@@ -12,12 +12,14 @@ from bundles import make_bundle
 from services import Postgres
 from sqlalchemy import Engine, select, text
 
+from registry.errors import BrokenBundle, UnusableLocation
+from registry.locations import manifest_at
+from registry.versions import by_version, candidate
 from schemas.bundle import MANIFEST
 from schemas.tables import model_versions, training_runs
 from training.cli import main
 from training.database import UnusableDatabase, connect
 from training.errors import UnusableModel
-from training.locations import UnusableLocation, manifest_at
 from training.registry import (
     UnusableVersion,
     champion,
@@ -91,7 +93,7 @@ def test_a_version_is_registered_once(engine: Engine, registered: Registered, tm
 def test_an_incomplete_bundle_is_not_registered(engine: Engine, tmp_path: Path) -> None:
     make_bundle(tmp_path / "made")
     (tmp_path / "made" / MANIFEST).unlink()
-    with pytest.raises(UnusableModel, match=f"{MANIFEST} is missing"):
+    with pytest.raises(BrokenBundle, match=f"{MANIFEST} is missing"):
         register(engine, tmp_path / "made")
     make_bundle(tmp_path / "astray", version="../astray")
     with pytest.raises(UnusableModel, match="cannot name a folder"):
@@ -131,6 +133,18 @@ def test_a_reader_sees_the_champion_while_a_promotion_is_under_way(engine: Engin
     assert seen.version == "one"
 
 
+def test_the_newest_candidate_is_found_and_each_version_by_its_name(engine: Engine, registered: Registered) -> None:
+    registered("one", "two", "three")
+    promote(engine, "three")
+    with engine.connect() as connection:
+        found, one, none = candidate(connection), by_version(connection, "one"), by_version(connection, "four")
+    assert (found and found.version, one and one.state, none) == ("two", "candidate", None)
+    for name in ("two", "one"):
+        reject(engine, name, "worse")
+    with engine.connect() as connection:
+        assert candidate(connection) is None
+
+
 def test_concurrent_promotions_leave_exactly_one_champion(engine: Engine, registered: Registered) -> None:
     names = registered(*"abcdef")
     start = Barrier(len(names))
@@ -162,7 +176,7 @@ def test_an_incomplete_bundle_is_not_promoted(
     registered("one", "two")
     promote(engine, "one")
     (tmp_path / "store" / "two" / name).unlink()
-    with pytest.raises(UnusableModel, match=f"{name} is missing"):
+    with pytest.raises(BrokenBundle, match=f"{name} is missing"):
         promote(engine, "two")
     assert states(engine) == {"one": "champion", "two": "candidate"}
 
@@ -310,6 +324,10 @@ def test_the_commands_do_all_of_it(
     assert two.split()[:2] == ["two", "retired"]
     assert two.endswith(str(tmp_path / "store" / "two"))
     assert said("models", "prune", "--keep", "0") == ""
+    (tmp_path / "store" / "two" / MANIFEST).unlink()
+    broken = said("models", "promote", "two")
+    assert broken.startswith("emotion-training: ")
+    assert broken.endswith(f"holds no complete bundle: {MANIFEST} is missing. Copy it there anew\n")
 
 
 def test_a_run_is_shown_with_every_number_and_verdict(

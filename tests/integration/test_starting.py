@@ -8,7 +8,6 @@ import pytest
 from broker import KafkaBroker
 from fakes import StubClassifier
 from flow import Flow
-from kafka import KafkaConsumer, KafkaProducer
 from services import create_topic, wait_for
 from structlog.testing import capture_logs
 
@@ -34,8 +33,7 @@ def test_a_broker_that_goes_after_the_first_check_is_waited_for(
         return made
 
     monkeypatch.setattr(worker.composition, last_seen_by, then_kill)
-    for client in (KafkaProducer, KafkaConsumer):
-        monkeypatch.setitem(client.DEFAULT_CONFIG, "bootstrap_timeout_ms", 500)
+    monkeypatch.setattr("worker.connection._FIRST_CONTACT_MS", 500)
     for name, value in flow.settings.items():
         monkeypatch.setenv(name, value)
     stop = threading.Event()

@@ -15,6 +15,7 @@ from worker.database import connect
 from worker.errors import Away, ConfigurationError
 from worker.metrics import Metrics
 from worker.records import Chunk, Claim, Claimed, Partition, Rejected
+from worker.serving import Serving
 from worker.stages import Inference
 from worker.store import ResultStore
 
@@ -33,13 +34,13 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def new_store(postgres_url: str) -> Iterator[Callable[[str], ResultStore]]:
+def new_store(postgres_url: str) -> Iterator[Callable[[], ResultStore]]:
     """Makes stores, each with a connection of its own, as in two workers."""
     engines: list[Engine] = []
 
-    def make(version: str = "model-1") -> ResultStore:
+    def make() -> ResultStore:
         engines.append(connect(postgres_url, "test"))
-        return ResultStore(engines[-1], "group", model_version=version, normalizer="normalizer-1")
+        return ResultStore(engines[-1], "group", normalizer="normalizer-1")
 
     yield make
     for engine in engines:
@@ -67,7 +68,7 @@ def claim(store: ResultStore, *partitions: Partition, topic_id: str | None = Non
 
 
 def classified(chunk: Chunk) -> Chunk:
-    Inference(StubClassifier(), Metrics(), None)(chunk)
+    Inference(Serving(StubClassifier()), Metrics(), None)(chunk)
     return chunk
 
 
@@ -93,7 +94,7 @@ def test_the_topic_id_moves_with_the_offset(new_store: Callable[..., ResultStore
 
 
 def test_an_earlier_owner_writes_nothing_any_more(new_store: Callable[..., ResultStore], engine: Engine) -> None:
-    zombie, owner = new_store("zombie"), new_store("owner")
+    zombie, owner = new_store(), new_store()
     old = claim(zombie, FIRST)
     new = claim(owner, FIRST)
     late = chunk_of([message(at, "да") for at in range(3)], old)
@@ -105,7 +106,7 @@ def test_an_earlier_owner_writes_nothing_any_more(new_store: Callable[..., Resul
     assert rows(engine) == {}
     assert offsets(engine) == {0: 0}
     owner.write(chunk_of([message(0, "да", id="one")], new), bury_none)
-    assert rows(engine)["one"]["model_version"] == "owner"
+    assert list(rows(engine)) == ["one"]
 
 
 def test_records_of_a_partition_that_went_are_dropped_and_the_others_stored(
@@ -136,7 +137,7 @@ def test_dead_letters_of_a_partition_that_went_are_its_new_owners_to_bury(
 
 
 def test_a_chunk_without_records_moves_its_offsets_and_costs_nothing_else(engine: Engine) -> None:
-    store = ResultStore(engine, "group", model_version="model-1", normalizer="normalizer-1")
+    store = ResultStore(engine, "group", normalizer="normalizer-1")
     epochs = claim(store, FIRST)
     said: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: said.append(arguments[2]))
@@ -199,7 +200,7 @@ def test_a_row_holds_what_was_received_and_what_the_model_said(
     assert row["text"] == "Ну ЧТО ж"
     assert [row[emotion] for emotion in EMOTIONS] == pytest.approx(scores)
     assert row["emotions"] == [emotion for emotion, score in zip(EMOTIONS, scores, strict=True) if score >= 0.5]
-    assert (row["model_version"], row["normalizer"]) == ("model-1", "normalizer-1")
+    assert (row["model_version"], row["normalizer"]) == ("stub-1", "normalizer-1")
     assert (row["kafka_topic"], row["kafka_partition"], row["kafka_offset"]) == (TOPIC, 0, 0)
 
 

@@ -136,3 +136,19 @@ def test_logits_may_differ_by_the_rounding_of_bfloat16_alone() -> None:
     for wrong in (logits + 0.5, logits.flip(1), logits * float("nan")):
         with pytest.raises(RuntimeError, match="graph of width 8 gives other logits"):
             check_agreement(logits, wrong, 8)
+
+
+def test_which_precision_is_faster_is_measured_once_for_models_of_one_shape(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[torch.dtype] = []
+
+    def seconds(model: Any) -> float:
+        measured.append(model.dtype)
+        return float(model.dtype is torch.float32)
+
+    monkeypatch.setattr(worker.torch_backend, "_seconds", seconds)
+    monkeypatch.setattr(worker.torch_backend, "_faster", {})
+    both = [TorchBackend(Path(folder), "cpu", 64) for _ in range(2)]
+    assert [backend.about()["precision"] for backend in both] == ["bfloat16", "bfloat16"]
+    assert measured == [torch.float32, torch.bfloat16]

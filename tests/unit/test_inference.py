@@ -1,5 +1,7 @@
 """The model's stage: poison, thresholds, and what needs no model."""
 
+import weakref
+
 import numpy as np
 import pytest
 from fakes import POISON, StubClassifier, scores_of
@@ -12,11 +14,12 @@ from schemas.emotions import EMOTIONS
 from worker.errors import TooManyDeadLetters
 from worker.metrics import Metrics
 from worker.records import Claim, Rejected
+from worker.serving import Serving
 from worker.stages import Inference
 
 
 def inference(classifier: StubClassifier, most_in_a_row: int | None = None) -> Inference:
-    return Inference(classifier, Metrics(), most_in_a_row)
+    return Inference(Serving(classifier), Metrics(), most_in_a_row)
 
 
 @given(st.sets(st.integers(0, 255), min_size=3, max_size=3))
@@ -86,6 +89,36 @@ def test_empty_texts_keep_their_place_between_others() -> None:
     assert classifier.calls == 1
     assert [item.scores is None for item in chunk.utterances] == [False, True, False]
     assert chunk.utterances[2].scores == pytest.approx(scores_of("нет"))
+
+
+def test_one_model_classifies_a_whole_chunk_and_the_next_chunk_has_the_new_one() -> None:
+    class Replaced(StubClassifier):
+        version = "old"
+
+        def classify(self, texts: list[str]) -> NDArray[np.float32]:
+            serving.classifier = New()
+            return super().classify(texts)
+
+    class New(StubClassifier):
+        version = "new"
+
+    old = Replaced()
+    serving = Serving(old)
+    stage = Inference(serving, Metrics(), None)
+    chunks = [chunk_of(utterances(["да", POISON, "нет"])) for _ in range(2)]
+    for chunk in chunks:
+        stage(chunk)
+    assert [chunk.model_version for chunk in chunks] == ["old", "new"]
+    assert old.calls == 5
+
+
+def test_a_model_that_was_replaced_is_freed() -> None:
+    serving = Serving(StubClassifier())
+    old = weakref.ref(serving.classifier)
+    stage = Inference(serving, Metrics(), None)
+    stage(chunk_of(utterances(["да", POISON])))
+    serving.classifier = StubClassifier()
+    assert old() is None
 
 
 def test_claims_pass_the_model_by() -> None:

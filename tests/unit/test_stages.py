@@ -11,6 +11,7 @@ from services import wait_for
 
 from worker.metrics import Metrics
 from worker.records import Chunk, Claim, Claimed
+from worker.serving import Serving
 from worker.stages import Done, Inference, Stages, Work
 
 
@@ -40,7 +41,7 @@ def answer(work: Work) -> Done:
 
 
 def test_chunks_and_claims_come_out_in_the_order_in_which_they_went_in() -> None:
-    stages = Stages(Inference(StubClassifier(), Metrics(), None), answer)
+    stages = Stages(Inference(Serving(StubClassifier()), Metrics(), None), answer)
     stages.start()
     done: list[Done] = []
     work: list[Work] = []

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from manifests import manifest
 
-from schemas.bundle import Manifest
+from schemas.bundle import POOLED, Manifest
 from schemas.emotions import EMOTIONS
 from training.augment.templates import SOURCE as SYNTHETIC
 from training.card import card
-from training.distillation import UNLABELLED
 from training.evaluation import cross_fitted, measure
+from training.examples import UNLABELLED
 from training.sources import SOURCES
 
 SETS = {
@@ -48,6 +48,13 @@ def test_every_set_we_know_has_its_licence(source: str) -> None:
 
 def test_a_set_of_ones_own_is_named_as_such() -> None:
     assert "| calls | 12 | as given by the user |" in card("mine", fitted({"calls": 12}), 100)
+
+
+def test_what_opens_the_model_depends_on_its_network() -> None:
+    assert "ordinary `AutoModelForSequenceClassification`" in card("mine", fitted({"cedr": 1}, network="bert"), 100)
+    text = card("mine", fitted({"cedr": 1}, network=POOLED), 100)
+    assert "import networks" in text
+    assert "ordinary" not in text
 
 
 def test_the_figures_are_those_of_the_fitted() -> None:

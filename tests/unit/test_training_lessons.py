@@ -14,13 +14,13 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from schemas.bundle import Calibration
 from schemas.emotions import EMOTIONS
 from training.augmentation import Form, as_spoken, forms
-from training.distillation import originals, soften, taught, together
-from training.examples import Examples
-from training.lessons import Batch, Curriculum, Ids, Lesson, collate, heads, lesson
+from training.examples import UNLABELLED, Examples
+from training.lessons import FINE_HEAD, Batch, Curriculum, Ids, Lesson, collate, columns, heads, lesson
 from training.losses import loss_function
 from training.network import fold_calibration, keep_served, output_layer
 from training.optimization import rates
 from training.settings import Augmentation, FitSettings, Learning
+from training.sources import FINE
 
 SETTINGS = FitSettings(data=(), base="", output=Path("unused"), learning=Learning(word_dropout=0))
 
@@ -77,7 +77,7 @@ def test_the_shares_of_all_forms_make_one() -> None:
 
 
 def test_a_source_teaches_its_own_head_and_by_its_weight_the_served_one() -> None:
-    names = heads(["goemotions", "cedr"])
+    names = heads([examples("goemotions", "en"), examples("cedr"), examples(UNLABELLED)])
     assert names == ["served", "cedr"]
     taught_rows = lesson(examples("cedr"), lengths, names, SETTINGS)
     assert taught_rows.weights.reshape(-1, 2, 7).sum(2) == pytest.approx(np.array([[0.5, 1.0]] * 3))
@@ -88,6 +88,23 @@ def test_a_source_teaches_its_own_head_and_by_its_weight_the_served_one() -> Non
 def test_a_set_of_ones_own_teaches_the_served_head_in_full() -> None:
     own = lesson(examples("calls"), lengths, ["served", "calls"], SETTINGS)
     assert own.weights.reshape(-1, 2, 7).sum(2) == pytest.approx(np.ones((3, 2)))
+
+
+def with_fine(rows: int = 3) -> Examples:
+    return replace(examples("goemotions", "en", rows), fine=np.eye(len(FINE), dtype=np.float32)[:rows])
+
+
+def test_fine_labels_have_a_head_of_their_own_where_they_weigh_something() -> None:
+    sets = [with_fine(), examples("cedr")]
+    assert heads(sets) == ["served", "cedr"]
+    names = heads(sets, fine_weight=0.5)
+    assert names == ["served", "cedr", FINE_HEAD]
+    assert columns(names) == 2 * 7 + 28
+    weighty = SETTINGS.model_copy(update={"learning": SETTINGS.learning.model_copy(update={"fine_weight": 0.5})})
+    go, cedr = (lesson(examples_, lengths, names, weighty) for examples_ in sets)
+    assert go.targets[:, 14:].tolist() == np.eye(28)[:3].tolist()
+    assert go.weights[:, 14:].sum(1) == pytest.approx(np.full(3, 0.5))
+    assert not cedr.weights[:, 14:].any()
 
 
 def test_a_text_without_words_teaches_nothing() -> None:
@@ -212,41 +229,3 @@ def test_a_folded_calibration_moves_the_logits() -> None:
     fold_calibration(model, [Calibration(scale=2.0, bias=0.5)] * 7)
     torch.testing.assert_close(model(tokens).logits, before * 2 + 0.5)
     assert output_layer(model).out_features == 7
-
-
-def test_teachers_read_originals_of_the_english_set_and_of_translations_alone() -> None:
-    english, russian = examples("goemotions", "en", rows=2), examples("ru_go_emotions", rows=3)
-    translated = Examples(**{**vars(russian), "english": ["one", "two", "three"]})
-    pool = originals([english, translated, examples("cedr")])
-    assert pool is not None
-    assert (pool.ids, pool.texts[2]) == (["id0", "id1", "id2"], "three")
-    assert originals([examples("cedr")]) is None
-
-
-def test_scores_replace_the_labels_of_both_languages_and_of_nothing_else() -> None:
-    sets = [examples("goemotions", "en", rows=2), examples("ru_go_emotions", rows=3), examples("cedr")]
-    scores = np.full((2, len(EMOTIONS)), 0.25, np.float32)
-    english, russian, other = taught(sets, sets[0], scores)
-    assert (english.targets == 0.25).all()
-    assert (russian.targets[:2] == 0.25).all()
-    assert (russian.targets[2] == sets[1].targets[2]).all(), "a row without an original keeps its labels"
-    assert other is sets[2]
-
-
-def test_the_teachers_of_a_fold_are_averaged_and_so_are_models_from_elsewhere() -> None:
-    english = examples("goemotions", "en", rows=9)
-    fold = english.parts(2)
-    parts = {
-        (seed, number): np.full((int((fold == number).sum()), 7), 0.2 + 0.2 * seed + 0.1 * number, np.float32)
-        for seed in (0, 1)
-        for number in (0, 1)
-    }
-    scores = together(english, 2, parts, [np.full((9, 7), 0.9, np.float32)])
-    assert scores[fold == 0] == pytest.approx((0.2 + 0.4 + 0.9) / 3)
-    assert scores[fold == 1] == pytest.approx((0.3 + 0.5 + 0.9) / 3)
-
-
-def test_a_temperature_draws_scores_towards_one_half() -> None:
-    scores = np.array([[0.1, 0.5, 0.9]], np.float32)
-    assert soften(scores, 1) is scores
-    assert soften(scores, 2) == pytest.approx(np.array([[0.25, 0.5, 0.75]]), abs=1e-3)

@@ -14,13 +14,20 @@ GIVEN = {"data": ["set"], "base": "encoder", "output": Path("unused")}
 
 @pytest.mark.parametrize("recipe", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
 def test_each_recipe_that_comes_along_can_be_read_by_its_name(recipe: Path) -> None:
-    assert read_recipe(recipe.stem, output=Path("unused")) == read_recipe(str(recipe), output=Path("unused"))
+    assert read_recipe(recipe.stem, **GIVEN) == read_recipe(str(recipe), **GIVEN)
 
 
 def test_the_released_recipe_is_the_default() -> None:
     released = read_recipe("ru-emotions-small", output=Path("unused"))
     assert released.learning == Learning()
     assert released.teaching == FitSettings(**GIVEN).teaching
+
+
+def test_the_short_recipe_saves_on_teachers_alone() -> None:
+    short, released = (read_recipe(f"ru-emotions-{name}", **GIVEN) for name in ("short", "small"))
+    assert short.model_copy(update={"teaching": released.teaching}) == released
+    taught, fewer = (each.folds * each.seeds * each.epochs for each in (released.teaching, short.teaching))
+    assert fewer <= 0.4 * taught
 
 
 def test_options_come_on_top_of_a_recipe() -> None:
@@ -46,6 +53,10 @@ def test_a_recipe_that_is_written_is_read_as_it_was(tmp_path: Path) -> None:
     [
         (["learning.rate=1"], "learning.rate: extra inputs are not permitted"),
         (["learning.loss=hinge"], "learning.loss: input should be 'bce', 'focal' or 'asymmetric', got 'hinge'"),
+        (["network.pooling=median"], "network.pooling: input should be 'encoder', 'cls', 'mean', 'max' or 'attention'"),
+        (["network.head_layers=2"], "network: head_layers and head_width shape a head of ours, .*set pooling to cls"),
+        (["network.head_width=64"], "network: head_layers and head_width shape a head of ours"),
+        (["network.head_layers=0", "network.pooling=cls"], "network.head_layers: input should be greater than 0"),
         (["teaching.folds=-1"], "teaching.folds: input should be greater than or equal to 0, got -1"),
         (["learning.epochs"], "give it as name=value"),
         (["learning={"], "is no YAML"),

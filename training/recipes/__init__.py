@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from training.errors import UnusableRecipe
 from training.settings import FitSettings
 
 FOLDER: Final = Path(__file__).parent
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 def read_recipe(recipe: str | None, overrides: Iterable[str] = (), **given: Any) -> FitSettings:
@@ -24,15 +26,32 @@ def read_recipe(recipe: str | None, overrides: Iterable[str] = (), **given: Any)
     Raises:
         UnusableRecipe: there is no such recipe, or a setting is unknown or cannot be right.
     """
-    said = _read(recipe) if recipe else {}
+    return made(FitSettings, said(recipe, overrides, **given))
+
+
+def said(recipe: str | None, overrides: Iterable[str] = (), **given: Any) -> dict[str, Any]:
+    """Return what a recipe says and what is put in its place, as `read_recipe` takes them; nothing is checked yet.
+
+    Raises:
+        UnusableRecipe: there is no such recipe, or something cannot be read.
+    """
+    settings = _read(recipe) if recipe else {}
     for override in overrides:
         name, equals, value = override.partition("=")
         if not equals:
             raise UnusableRecipe(f"--set {override}: give it as name=value, such as learning.learning_rate=1e-4")
-        _put(said, name.strip().split("."), _yaml(value, f"--set {override}"))
-    said |= {name: value for name, value in given.items() if value is not None}
+        _put(settings, name.strip().split("."), _yaml(value, f"--set {override}"))
+    return settings | {name: value for name, value in given.items() if value is not None}
+
+
+def made(kind: type[_Settings], said: Mapping[str, Any]) -> _Settings:
+    """Make settings of what a recipe says.
+
+    Raises:
+        UnusableRecipe: a setting is unknown, missing, or cannot be right.
+    """
     try:
-        return FitSettings(**said)
+        return kind(**said)
     except ValidationError as error:
         raise UnusableRecipe("; ".join(map(_explain, error.errors()))) from None
 

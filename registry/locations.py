@@ -4,8 +4,10 @@ A bundle is complete where its manifest is, so the manifest is the last file to 
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,16 +17,15 @@ import msgspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from registry.errors import BrokenBundle, RegistryError, UnknownProtocol, UnusableLocation, first_line
 from schemas.bundle import CONFIG, MANIFEST, Manifest, UnusableBundle, read_manifest
-from training.errors import TrainingError, UnusableModel, first_line
 
 _TOKENIZER: Final = "tokenizer.json"
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 
-
-class UnusableLocation(TrainingError):
-    """A location cannot be reached, read or written."""
+_KEPT_S: Final = 7 * 24 * 3600
+"""What a cache holds and nobody has asked for in so many seconds is deleted from it."""
 
 
 class _Index(msgspec.Struct):
@@ -48,7 +49,7 @@ def upload(folder: Path, location: str) -> None:
 
     Raises:
         UnusableLocation: it cannot be written, or holds another bundle.
-        UnusableModel: the folder holds no complete bundle.
+        BrokenBundle: the folder holds no complete bundle.
     """
     manifest_at(str(folder))
     content = (folder / MANIFEST).read_bytes()
@@ -72,12 +73,12 @@ def download(location: str, cache: Path) -> Path:
 
     Args:
         location: folder or URL of the bundle.
-        cache: folder for what is downloaded; a bundle that it holds already is not downloaded again, and several
-            processes may share it.
+        cache: folder for what is downloaded; a bundle that it holds already is not downloaded again, one that nobody
+            has asked for in a week is deleted, and several processes may share it.
 
     Raises:
         UnusableLocation: the location cannot be read, or the cache not written.
-        UnusableModel: there is no complete bundle.
+        BrokenBundle: there is no complete bundle.
     """
     manifest = manifest_at(location)
     with _problems(location):
@@ -88,8 +89,10 @@ def download(location: str, cache: Path) -> Path:
         digest = hashlib.sha256(f"{location}\n".encode() + system.cat_file(f"{root}/{MANIFEST}")).hexdigest()
         target = cache / f"{manifest.version}-{digest[:12]}"
         if target.exists():
+            os.utime(target)
             return target
         cache.mkdir(parents=True, exist_ok=True)
+        _forget_unused(cache)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=cache))
         try:
             for name in _sizes(system, root):
@@ -106,7 +109,7 @@ def manifest_at(location: str) -> Manifest:
 
     Raises:
         UnusableLocation: the location cannot be read.
-        UnusableModel: there is no complete bundle, or it is none for this version.
+        BrokenBundle: there is no complete bundle, or it is none for this version.
     """
     with _problems(location):
         system, root = _open(location)
@@ -131,7 +134,7 @@ def delete(location: str, version: str) -> None:
 
     Raises:
         UnusableLocation: the location cannot be reached, or forbids it.
-        UnusableModel: the manifest cannot be read.
+        BrokenBundle: the manifest cannot be read.
     """
     with _problems(location):
         system, root = _open(location)
@@ -151,18 +154,29 @@ def delete(location: str, version: str) -> None:
 def _problems(location: str) -> Iterator[None]:
     try:
         yield
+    except RegistryError:
+        raise
     except UnusableBundle as error:
-        raise UnusableModel(f"{location}: {error}") from error
+        raise BrokenBundle(f"{location}: {error}") from error
     except msgspec.MsgspecError as error:
-        raise UnusableModel(f"{location}: its files cannot be read ({error}). Copy the bundle anew") from error
+        raise BrokenBundle(f"{location}: its files cannot be read ({error}). Copy the bundle anew") from error
     except ImportError as error:
         # fsspec says which package opens such a URL.
-        raise UnusableLocation(f"{location}: {error}") from error
+        raise UnknownProtocol(f"{location}: {error}") from error
     except (OSError, ValueError) as error:
         raise UnusableLocation(
             f"{location} cannot be used ({first_line(error)}). Check the address, and that this user may read and "
             "write there"
         ) from error
+
+
+def _forget_unused(cache: Path) -> None:
+    """Delete what nobody needs any more, and what a process that died left unfinished."""
+    for folder in cache.iterdir():
+        # Another process may be faster.
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < time.time() - _KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move(unfinished: Path, target: Path) -> None:
@@ -175,7 +189,10 @@ def _move(unfinished: Path, target: Path) -> None:
 
 
 def _open(location: str) -> tuple[Any, str]:
-    system, root = url_to_fs(location)
+    try:
+        system, root = url_to_fs(location)
+    except ValueError as error:
+        raise UnknownProtocol(f"{location}: {first_line(error)}. Check the address") from error
     # Listings are kept by some of fsspec's file systems, and other machines write there too.
     system.invalidate_cache()
     return system, root.rstrip("/")
@@ -193,7 +210,7 @@ def _sizes(system: Any, root: str) -> dict[str, int]:
 def _require(location: str, sizes: dict[str, int], *names: str) -> None:
     missing = sorted(set(names) - set(sizes))
     if missing:
-        raise UnusableModel(f"{location} holds no complete bundle: {', '.join(missing)} is missing. Copy it there anew")
+        raise BrokenBundle(f"{location} holds no complete bundle: {', '.join(missing)} is missing. Copy it there anew")
 
 
 def _require_whole(system: Any, path: str, size: int) -> None:
@@ -203,4 +220,4 @@ def _require_whole(system: Any, path: str, size: int) -> None:
         header = file.read(length) if length < size else b""
     tensors = msgspec.json.decode(header, type=dict[str, _Tensor])
     if size != 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0):
-        raise UnusableModel(f"{path} is cut short. Copy the bundle anew")
+        raise BrokenBundle(f"{path} is cut short. Copy the bundle anew")

@@ -1,5 +1,7 @@
 """Bundles in a folder and behind a URL: complete before they show, and gone as a whole."""
 
+import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +11,9 @@ import fsspec
 import pytest
 from bundles import make_bundle
 
+from registry.errors import BrokenBundle, UnknownProtocol, UnusableLocation
+from registry.locations import delete, download, manifest_at, upload
 from schemas.bundle import MANIFEST
-from training.errors import UnusableModel
-from training.locations import UnusableLocation, delete, download, manifest_at, upload
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_the_manifest_is_uploaded_last(bundle: Path, location: str, monkeypatch:
         patch.setattr(type(system), "put_file", full_disk)
         with pytest.raises(UnusableLocation, match="No space left"):
             upload(bundle, location)
-    with pytest.raises(UnusableModel, match=f": {MANIFEST} is missing"):
+    with pytest.raises(BrokenBundle, match=f": {MANIFEST} is missing"):
         manifest_at(location)
     upload(bundle, location)
     assert manifest_at(location).version == "random-1"
@@ -93,7 +95,7 @@ def test_a_bundle_that_lacks_a_file_is_refused_by_its_name(
 ) -> None:
     upload(bundle, location)
     remove(location, name)
-    with pytest.raises(UnusableModel, match=f"no complete bundle: {name} is missing"):
+    with pytest.raises(BrokenBundle, match=f"no complete bundle: {name} is missing"):
         download(location, tmp_path / "cache")
 
 
@@ -104,7 +106,7 @@ def test_weights_that_are_cut_short_are_refused(bundle: Path, location: str, tmp
     whole = system.cat_file(weights)
     for content, complaint in ((whole[:-1], "cut short"), (whole[:4], "cannot be read"), (b"", "cannot be read")):
         system.pipe_file(weights, content)
-        with pytest.raises(UnusableModel, match=complaint):
+        with pytest.raises(BrokenBundle, match=complaint):
             download(location, tmp_path / "cache")
 
 
@@ -117,7 +119,7 @@ def test_weights_in_several_files_must_all_be_there(bundle: Path, location: str)
         b'{"weight_map": {"a": "%b", "b": "%b"}}' % (first.encode(), second.encode()),
     )
     system.mv(f"{root}/model.safetensors", f"{root}/{first}")
-    with pytest.raises(UnusableModel, match=f": {second} is missing"):
+    with pytest.raises(BrokenBundle, match=f": {second} is missing"):
         manifest_at(location)
 
 
@@ -130,6 +132,20 @@ def test_a_second_download_is_served_by_the_cache(
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", None)
     assert download(location, tmp_path) == first
     assert list(tmp_path.iterdir()) == [first]
+
+
+def test_the_cache_forgets_what_nobody_asked_for_in_a_week(bundle: Path, tmp_path: Path) -> None:
+    now = time.time()
+    for name, days in (("unused", 8), (".unfinished-by-one-that-died", 8), ("used", 6)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (now, now - days * 86_400))
+    location = f"memory://store-{uuid.uuid4().hex}/one"
+    upload(bundle, location)
+    first = download(location, tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([first, tmp_path / "used"])
+    os.utime(first, (now, now - 8 * 86_400))
+    assert download(location, tmp_path) == first
+    assert first.stat().st_mtime > now - 60
 
 
 def test_a_download_that_breaks_off_leaves_nothing(
@@ -168,14 +184,14 @@ def test_deleting_spares_what_is_not_of_the_bundle(bundle: Path, tmp_path: Path)
 def test_a_url_that_nothing_opens_is_refused_in_one_line(tmp_path: Path) -> None:
     fsspec.register_implementation("lacking", "no_such_package.Files", clobber=True, errtxt="Install lacking")
     for location, complaint in (("nowhere://one", "Protocol not known: nowhere"), ("lacking://one", "Install lacking")):
-        with pytest.raises(UnusableLocation, match=complaint) as refused:
+        with pytest.raises(UnknownProtocol, match=complaint) as refused:
             download(location, tmp_path)
         assert "\n" not in str(refused.value)
 
 
 def test_a_bundle_for_another_version_is_refused(bundle: Path, tmp_path: Path) -> None:
     make_bundle(tmp_path / "old", normalizer="ru-asr-0")
-    with pytest.raises(UnusableModel, match="normalizer ru-asr-0"):
+    with pytest.raises(BrokenBundle, match="normalizer ru-asr-0"):
         upload(tmp_path / "old", str(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
     assert manifest_at(str(bundle)).version == "random-1"

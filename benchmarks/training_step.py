@@ -1,0 +1,85 @@
+"""What one step of learning costs: milliseconds, and operators that the host starts.
+
+    python benchmarks/training_step.py [--base models/ru-emotions-small] [--rows 256] [--steps 60] [--compile]
+
+A network of the base's shape learns random rows as long as transcripts are, by `training.fine_tune.fit`. The first
+third of the steps is not counted. Operators are on a GPU the kernels that are launched; on a CPU those of torch that
+call no other, where compiled code counts for none.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoTokenizer, TrainerCallback
+
+from networks import AutoModelForSequenceClassification
+from training.fine_tune import fit
+from training.lessons import Ids, Lesson
+from training.settings import FitSettings, Learning
+
+COLUMNS = 35
+LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernelEx")
+
+
+class Clock(TrainerCallback):
+    """Notes when each step has ended, and profiles the last one."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self.ended: list[float] = []
+        gpu = [torch.profiler.ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+        self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU, *gpu])
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
+        """Take the time."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ended.append(time.perf_counter())
+        if state.global_step == self._steps - 1:
+            self.profile.start()
+        if state.global_step == self._steps:
+            self.profile.stop()
+
+    def operators(self) -> int:
+        """Count what the last step started."""
+        events: Any = self.profile.events()
+        launched = sum(event.name in LAUNCHES for event in events)
+        return launched or sum(event.name.startswith("aten::") and not event.cpu_children for event in events)
+
+
+def main() -> None:
+    """Measure and print one line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--base", default="models/ru-emotions-small")
+    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--compile", action="store_true")
+    given = parser.parse_args()
+    random = np.random.default_rng(0)
+    count = given.rows * given.steps
+    targets = random.random((count, COLUMNS)).astype(np.float32)
+    config = AutoConfig.from_pretrained(given.base)
+    config.num_labels = COLUMNS
+    ids = [random.integers(4, config.vocab_size, length) for length in random.integers(6, 32, count)]
+    lesson = Lesson([(1.0, Ids(ids))], targets, np.ones_like(targets), 1)
+    learning = Learning(batch_size=given.rows, torch_compile=given.compile)
+    settings = FitSettings(data=(), base=given.base, output=Path("unused"), learning=learning)
+    factory: Any = AutoModelForSequenceClassification
+    clock = Clock(given.steps)
+    tokenizer = AutoTokenizer.from_pretrained(given.base)
+    fit(factory.from_config(config), tokenizer, [lesson], settings, 0, quiet=True, callbacks=[clock])
+    took = np.diff(clock.ended[given.steps // 3 : -1])
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(
+        f"{device}, {given.rows} rows a step, {'compiled' if given.compile else 'as it is'}: "
+        f"{1e3 * statistics.median(took):.1f} ms and {clock.operators():,} operators a step"
+    )
+
+
+if __name__ == "__main__":
+    main()

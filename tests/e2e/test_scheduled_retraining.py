@@ -1,0 +1,107 @@
+"""`emotion-training schedule` retrains for real, stops in the middle of a fit, and goes on with it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import combinations, islice
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from bundles import WORDS, make_bundle
+from services import wait_for
+from sqlalchemy import Engine, insert, select, text
+
+from schemas.emotions import EMOTIONS
+from schemas.tables import training_runs
+from training.database import connect
+from training.labels.label import Label
+from training.labels.table import store
+
+TRAINING = str(Path(sys.executable).with_name("emotion-training"))
+SETTINGS = [
+    "learning.learning_rate=2e-3", "learning.batch_size=8", "learning.epochs.other=40", "gate.growth=100",
+    "min_labels=100",
+]  # fmt: skip
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = connect(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def command(postgres_url: str, tmp_path: Path) -> Iterator["Command"]:
+    command = Command(postgres_url, tmp_path)
+    yield command
+    command.kill()
+
+
+class Command:
+    """The installed command, with a date that is far away, a tiny champion, and what it says."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        make_bundle(folder / "made", version="first", created_at="2026-01-01T00:00:00Z")
+        self.work = folder / "work"
+        self._log = folder / "log"
+        self._environment = {**os.environ, "TRAINING_DATABASE_URL": url, "OMP_NUM_THREADS": "1"}
+        folders = {"--work": self.work, "--store": folder / "store", "--champion": folder / "made"}
+        self._words = ["--cron", "0 3 1 1 *", *(str(word) for pair in folders.items() for word in pair)]
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        words = [TRAINING, "schedule", *self._words, "--set", *SETTINGS]
+        with self._log.open("ab") as log:
+            self._processes.append(subprocess.Popen(words, env=self._environment, stdout=log, stderr=log))
+
+    def end(self) -> None:
+        self._processes[-1].terminate()
+        assert self._processes[-1].wait(30) == 0, self.said()
+
+    def said(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def kill(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+                process.kill()
+                process.wait()
+
+
+def runs(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(training_runs).order_by(training_runs.c.id)))
+
+
+def test_a_missed_retraining_survives_a_stop_and_promotes_its_candidate(engine: Engine, command: Command) -> None:
+    said = dict(zip(EMOTIONS, WORDS[-7:], strict=True))
+    texts = islice(combinations(WORDS[1:13], 3), 210)
+    store(
+        engine,
+        [
+            Label(text=" ".join([*around, said[EMOTIONS[at % 7]]]), emotions=(EMOTIONS[at % 7],), origin="calls")
+            for at, around in enumerate(texts)
+        ],
+    )
+    with engine.begin() as connection:
+        years_ago = text("now() - interval '2 years'")
+        connection.execute(insert(training_runs).values(state="skipped", started_at=years_ago))
+
+    command.start()
+    wait_for(lambda: next(command.work.glob("run-*/**/student/checkpoint-*/trainer_state.json"), None), 120, "a fit")
+    command.end()
+    assert [run.state for run in runs(engine)] == ["skipped", "interrupted"], command.said()
+
+    command.start()
+    wait_for(lambda: command.said().count("the next run") == 3, 120, "the date after the run")
+    command.end()
+    _, run = runs(engine)
+    assert run.state == "promoted", command.said()
+    assert f"run {run.id}: promoted {run.model_version}" in command.said()
+    assert {path.name for path in command.work.iterdir()} == {"snapshot"}

@@ -1,0 +1,207 @@
+"""Runs of the retraining job: one at a time, each with a row and a folder, whatever becomes of its process."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from services import Postgres, wait_for
+from sqlalchemy import Engine, insert, select, text
+
+from schemas.tables import training_runs
+from training.database import connect
+from training.errors import UnusableOutput
+from training.runs import AnotherRun, LostRun, alone
+from training.stopping import Interrupted
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from training.database import connect
+from training.runs import alone
+with alone(connect(sys.argv[1]), Path(sys.argv[2])) as run:
+    (run.folder / "work").write_text("half done")
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = connect(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+def rows(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(training_runs).order_by(training_runs.c.id)))
+
+
+def locks(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) or 0)
+
+
+def end_sessions_with_a_lock(engine: Engine) -> None:
+    """Cut the connections that hold advisory locks, as a restart of Postgres or a firewall does."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+    wait_for(lambda: not locks(engine), what="the end of the lock")
+
+
+def interrupt(engine: Engine, work: Path) -> int:
+    number = 0
+    with pytest.raises(Interrupted), alone(engine, work) as run:  # noqa: PT012 - the end of the block is the subject.
+        number = run.id
+        (run.folder / "work").write_text("half done")
+        raise Interrupted
+    return number
+
+
+def test_a_run_that_finishes_leaves_its_verdict_and_no_folder(engine: Engine, work: Path) -> None:
+    with alone(engine, work) as run:
+        assert (run.folder.is_dir(), run.resumed) == (True, False)
+        run.note(rows=300, gate={"gain": 0.01})
+        run.note(rows=301)
+        run.finish("promoted", "better by 0.01", model_version="mine-2")
+    [row] = rows(engine)
+    assert (row.id, row.state, row.reason, row.model_version) == (run.id, "promoted", "better by 0.01", "mine-2")
+    assert row.details == {"rows": 301, "gate": {"gain": 0.01}}
+    assert row.finished_at > row.started_at
+    assert list(work.iterdir()) == []
+
+
+def test_what_is_noted_shows_at_once(engine: Engine, work: Path) -> None:
+    with alone(engine, work) as run:
+        run.note(rows=300)
+        [row] = rows(engine)
+        assert (row.state, row.details) == ("running", {"rows": 300})
+        run.finish("skipped", "too few new labels")
+
+
+def test_a_crash_leaves_a_failed_run_with_its_reason_and_a_clean_disk(engine: Engine, work: Path) -> None:
+    with pytest.raises(RuntimeError), alone(engine, work) as run:  # noqa: PT012 - as above.
+        (run.folder / "work").write_text("half done")
+        raise RuntimeError("CUDA error: an illegal memory access\nand a paragraph of advice")
+    [row] = rows(engine)
+    assert (row.state, row.reason) == ("failed", "CUDA error: an illegal memory access")
+    assert row.finished_at
+    assert list(work.iterdir()) == []
+
+
+def test_a_run_without_a_verdict_has_failed(engine: Engine, work: Path) -> None:
+    with alone(engine, work):
+        pass
+    assert [(row.state, row.reason) for row in rows(engine)] == [("failed", "it came to no verdict")]
+
+
+def test_an_error_after_the_verdict_does_not_change_it(engine: Engine, work: Path) -> None:
+    with pytest.raises(Interrupted), alone(engine, work) as run:  # noqa: PT012 - as above.
+        run.finish("rejected", "no better")
+        raise Interrupted
+    assert [row.state for row in rows(engine)] == ["rejected"]
+    assert list(work.iterdir()) == []
+
+
+def test_an_interrupted_run_is_taken_up_again(engine: Engine, work: Path) -> None:
+    number = interrupt(engine, work)
+    [row] = rows(engine)
+    assert (row.state, row.reason, row.finished_at) == ("interrupted", "stopped by SIGTERM", None)
+
+    with alone(engine, work) as run:
+        assert (run.id, run.resumed) == (number, True)
+        assert (run.folder / "work").read_text() == "half done"
+        assert [(row.state, row.reason) for row in rows(engine)] == [("running", None)]
+        run.finish("rejected", "no better")
+    assert [row.state for row in rows(engine)] == ["rejected"]
+
+
+def test_an_interrupted_run_whose_folder_is_elsewhere_has_failed(engine: Engine, work: Path, tmp_path: Path) -> None:
+    number = interrupt(engine, work)
+    with alone(engine, tmp_path / "of another machine") as run:
+        assert (run.id != number, run.resumed) == (True, False)
+        run.finish("skipped", "too few new labels")
+    old, new = rows(engine)
+    assert (old.state, new.state) == ("failed", "skipped")
+    assert old.reason.startswith("it was interrupted on another machine, or with another folder for work")
+    with alone(engine, work) as run:
+        assert [path.name for path in work.iterdir()] == [run.folder.name], (
+            "the folder that nobody goes on from is gone"
+        )
+        run.finish("skipped", "too few new labels")
+
+
+def test_a_second_run_is_refused_while_one_goes_on_and_after_a_kill_it_cleans_up(
+    engine: Engine, work: Path, postgres_url: str
+) -> None:
+    command = [sys.executable, "-c", HOLDS, postgres_url, str(work)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as other:
+        left = wait_for(lambda: next(work.glob("run-*/work"), None), what="the other process")
+        with pytest.raises(AnotherRun, match="another process is retraining"), alone(engine, work):
+            pass
+        assert [row.state for row in rows(engine)] == ["running"]
+        other.send_signal(signal.SIGKILL)
+    assert left.is_file()
+
+    def taken() -> bool:
+        try:
+            with alone(engine, work) as run:
+                assert not run.resumed
+                assert not left.exists()
+                run.finish("skipped", "too few new labels")
+        except AnotherRun:  # Postgres has not noticed yet.
+            return False
+        return True
+
+    wait_for(taken, what="the lock of the killed process")
+    killed, _ = rows(engine)
+    assert (killed.state, killed.reason) == ("failed", "its process ended without a word")
+    assert killed.finished_at
+
+
+def test_a_run_whose_lock_went_to_another_changes_nothing_any_more(engine: Engine, work: Path, tmp_path: Path) -> None:
+    with pytest.raises(LostRun, match="lost its lock"), alone(engine, work) as run:  # noqa: PT012 - as above.
+        end_sessions_with_a_lock(engine)
+        with alone(engine, tmp_path / "of another machine") as other:
+            with pytest.raises(LostRun):
+                run.check()
+            other.finish("skipped", "too few new labels")
+        run.finish("promoted", "better by 0.01")
+    assert [row.state for row in rows(engine)] == ["failed", "skipped"]
+
+
+def test_a_run_goes_on_after_a_restart_of_postgres(own_postgres: Postgres, work: Path) -> None:
+    engine = connect(own_postgres.url())
+    with alone(engine, work) as run:
+        own_postgres.kill()
+        own_postgres.start()
+        run.check()
+        with pytest.raises(AnotherRun), alone(engine, work):
+            pass
+        run.finish("rejected", "no better")
+    assert [row.state for row in rows(engine)] == ["rejected"]
+    engine.dispose()
+
+
+def test_a_folder_that_cannot_be_made_leaves_no_row(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableOutput, match="cannot hold the work of a run"), alone(engine, tmp_path / "file"):
+        pass
+    assert rows(engine) == []
+
+
+def test_the_lock_is_given_up_with_the_run(engine: Engine, work: Path) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(training_runs).values(state="skipped"))
+    for _ in range(2):
+        with alone(engine, work) as run:
+            run.finish("skipped", "too few new labels")
+    wait_for(lambda: not locks(engine), what="the end of the lock")

@@ -1,0 +1,140 @@
+"""The labels in the table, as a retraining takes them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, text
+
+from schemas.emotions import EMOTIONS
+from training.database import connect
+from training.datasets import load
+from training.errors import UnusableData
+from training.holdout import side
+from training.labels.label import Label
+from training.labels.table import store
+from training.snapshot import REFUSED, Snapshot, take
+from training.tables import read_table
+
+PLACES = ["москве", "туле", "казани", "омске", "уфе", "перми", "сочи", "твери", "пскове", "чите"]
+THINGS = ["заказ", "мастер", "договор", "счет", "курьер", "ответ", "тариф", "адрес", "номер", "возврат"]
+TEXTS = [f"где {thing} в {place}" for thing in THINGS for place in PLACES]
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = connect(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+def label(words: str, *emotions: str, origin: str = "calls", **fields: object) -> Label:
+    return Label(text=words, emotions=emotions or ("anger",), origin=origin, **fields)  # type: ignore[arg-type] - the test's own.
+
+
+def taken(engine: Engine, folder: Path, *, apart: str = "", public: str = "") -> Snapshot:
+    sets = load([public], "validation") if public else []
+    return take(engine, folder, judges=lambda source: source != apart, public=sets)
+
+
+def test_each_text_is_on_its_side_and_the_holdout_only_grows(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words) for words in TEXTS[:50]])
+    before = taken(engine, tmp_path / "before")
+    store(engine, [label(words, "joy", annotator="anna") for words in TEXTS])
+    after = taken(engine, tmp_path / "after")
+    held_out = {snapshot.folder.name: set(snapshot.judges().texts) for snapshot in (before, after)}
+    assert held_out["before"] < held_out["after"]
+    assert held_out["after"] == {words for words in TEXTS if side(words) == "holdout"}
+    for snapshot in (before, after):
+        [teaching], [choosing] = load(snapshot.data, "train"), load(snapshot.data, "validation")
+        assert {side(words) for words in teaching.texts} == {"train"}
+        assert {side(words) for words in choosing.texts} == {"validation"}
+    assert before.fingerprint != after.fingerprint
+
+
+def test_each_annotator_teaches_and_only_their_last_word(engine: Engine, tmp_path: Path) -> None:
+    [words, *others] = [words for words in TEXTS if side(words) == "train"]
+    early = datetime(2026, 1, 1, tzinfo=UTC)
+    said = [
+        label(words, "anger", annotator="anna", labelled_at=early),
+        label(words, "fear", annotator="anna", origin="desk"),
+        label(words, "joy", annotator="boris", annotated=("joy", "neutral")),
+    ]
+    store(engine, [*said, *(label(other) for other in (*others, *TEXTS))])
+    of_it = {}
+    for examples in load(taken(engine, tmp_path / "snapshot").data, "train"):
+        rows = [at for at, there in enumerate(examples.texts) if there == words]
+        of_it[examples.source] = [
+            ({EMOTIONS[place] for place in np.flatnonzero(examples.targets[at])}, int(examples.annotated[at].sum()))
+            for at in rows
+        ]
+    assert of_it["desk"] == [({"fear"}, 7)]
+    assert sorted(of_it["calls"], key=str) == sorted([({"joy"}, 2), ({"anger"}, 7)], key=str)
+
+
+def test_what_the_champion_learnt_whole_teaches_and_does_not_judge(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words) for words in TEXTS[:60]] + [label(words, origin="cedr") for words in TEXTS[60:]])
+    snapshot = taken(engine, tmp_path / "snapshot", apart="cedr")
+    assert set(snapshot.teaching) == {"calls", "cedr"}
+    assert set(snapshot.judges().texts) == {words for words in TEXTS[:60] if side(words) == "holdout"}
+    assert snapshot.apart == sum(side(words) != "train" for words in TEXTS[60:])
+
+
+def test_no_row_teaches_that_is_near_to_one_that_judges(engine: Engine, tmp_path: Path) -> None:
+    sides = {name: [words for words in TEXTS if side(words) == name] for name in ("train", "validation", "holdout")}
+    near = [f"{words} {words}" for name in ("validation", "holdout") for words in sides[name]]
+    near = [words for words in near if side(words) == "train"]
+    public = tmp_path / "public.csv"
+    public.write_text(f"text,emotions,split\n{sides['train'][0]},anger,validation\n", encoding="utf-8")
+    store(engine, [label(words) for words in (*TEXTS, *near)])
+    snapshot = taken(engine, tmp_path / "snapshot", public=str(public))
+    [teaching] = load(snapshot.data, "train")
+    assert near
+    assert not {*near, sides["train"][0]} & set(teaching.texts)
+    assert snapshot.refused == len(near) + 1
+    assert len((snapshot.folder / REFUSED).read_text(encoding="utf-8").splitlines()) == snapshot.refused + 1
+
+
+def test_a_snapshot_that_is_there_is_taken_again(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words) for words in TEXTS[:50]])
+    first = taken(engine, tmp_path / "snapshot")
+    store(engine, [label(words) for words in TEXTS])
+    assert taken(engine, tmp_path / "snapshot") == first
+    assert taken(engine, tmp_path / "another").fingerprint != first.fingerprint
+
+
+def test_equal_labels_have_equal_fingerprints_in_whatever_order_they_came(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words) for words in TEXTS])
+    first = taken(engine, tmp_path / "first")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM labelled_texts"))
+    store(engine, [label(words) for words in reversed(TEXTS)])
+    assert taken(engine, tmp_path / "second").fingerprint == first.fingerprint
+
+
+def test_texts_that_say_nothing_and_english_ones_are_left_out(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words) for words in TEXTS])
+    first = taken(engine, tmp_path / "first")
+    store(engine, [label("   "), label("you are great", origin="goemotions")])
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO labelled_texts (text, emotions, annotated, origin) VALUES ('ага', '{}', '{}', 'sql')")
+        )
+    assert taken(engine, tmp_path / "second").fingerprint == first.fingerprint
+
+
+def test_without_labels_that_judge_there_is_no_snapshot(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words) for words in TEXTS if side(words) != "holdout"])
+    with pytest.raises(UnusableData, match="no labels are there to judge"):
+        taken(engine, tmp_path / "snapshot")
+
+
+def test_the_files_are_tables_that_fit_reads(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words, origin="a/b c") for words in TEXTS])
+    snapshot = taken(engine, tmp_path / "snapshot")
+    [name] = snapshot.teaching
+    assert name.startswith("a_b_c-")
+    assert read_table(snapshot.folder / f"{name}.jsonl", "train")
+    assert read_table(snapshot.folder / "holdout.jsonl", "train") is None

@@ -1,0 +1,103 @@
+"""What makes a step cheaper changes nothing of what is learned."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fits import BRIEF, TINY, arguments, make_base, make_data
+from transformers import BertConfig, TrainerCallback
+
+from training.fine_tune import _InOrder
+from training.fitting import training_sets
+from training.recipes import read_recipe
+from training.student import fit_student
+
+SHALLOW = TINY | {"num_hidden_layers": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are faster on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("steps")
+    (root / "data").mkdir()
+    make_data(root / "data")
+    make_base(root / "base", BertConfig(**SHALLOW, initializer_range=0.2))
+    # Compiled code draws its own random numbers.
+    sure = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    make_base(root / "sure", BertConfig(**SHALLOW, initializer_range=0.2, **sure))
+    return root
+
+
+def losses(folder: Path, base: str, *settings: str, callbacks: Sequence[TrainerCallback] = ()) -> list[float]:
+    data = [str(folder / "data" / name) for name in ("ru_go_emotions", "goemotions")]
+    recipe = read_recipe(None, [*BRIEF, *settings], data=data, base=str(folder / base), output=folder / "none")
+    history = fit_student(training_sets(recipe)[0], recipe, callbacks=callbacks).history
+    return [entry["loss"] for entry in history]
+
+
+class Watch(TrainerCallback):
+    """Notes whether all parts of the model were learning, and leaves it as scoring would."""
+
+    def __init__(self) -> None:
+        self.learning: list[bool] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:  # noqa: ARG002 - the Trainer's.
+        self.learning.append(all(module.training for module in others["model"].modules()))
+        others["model"].eval()
+
+
+@pytest.mark.parametrize("pooling", ["encoder", "mean"])
+def test_dropout_acts_in_each_step_and_each_layer(pooling: str, folder: Path) -> None:
+    watch = Watch()
+    losses(folder, "base", f"network.pooling={pooling}", callbacks=[watch])
+    assert len(watch.learning) > 10
+    assert all(watch.learning)
+
+
+@pytest.mark.timeout(600)  # A compiler runs for each kind of batch.
+def test_a_compiled_network_learns_the_same(folder: Path) -> None:
+    plain = losses(folder, "sure")
+    assert plain[0] > plain[-1]
+    assert losses(folder, "sure", "learning.torch_compile=true") == pytest.approx(plain, abs=1e-3)
+
+
+def test_the_benchmark_says_what_a_step_costs(folder: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "training_step.py"
+    words = [sys.executable, str(script), "--base", str(folder / "base"), "--rows", "8", "--steps", "9"]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    assert re.search(r"8 rows a step, as it is: [\d.]+ ms and [\d,]{3,} operators a step", said)
+
+
+def test_without_a_compiler_one_line_says_what_to_do(folder: Path, tmp_path: Path) -> None:
+    words = arguments(folder / "data", folder / "base", tmp_path / "new", [*BRIEF, "learning.torch_compile=true"])
+    ended = subprocess.run(
+        [sys.executable, "-m", "training.cli", *words],
+        env=os.environ | {"CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")},
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    last = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode == 2, last
+    assert "torch cannot compile this network here" in last
+    assert "Set it to false" in last
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_step_of_ours_is_one_of_the_trainers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = losses(folder, "base")
+    for shortcut in ("training_step", "floating_point_ops", "_clip_grad_norm"):
+        monkeypatch.delattr(_InOrder, shortcut)
+    assert losses(folder, "base") == pytest.approx(ours, abs=1e-6)

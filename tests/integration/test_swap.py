@@ -1,0 +1,208 @@
+"""A running worker swaps models while messages flow: each transcript once, by one model at a time."""
+
+import threading
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundles import make_bundle
+from flow import Flow
+from probe import Probe
+from services import wait_for
+from structlog.testing import capture_logs
+
+import worker.composition
+from training.database import connect
+from training.registry import promote, register, rollback
+from worker.composition import run_worker
+from worker.errors import ConfigurationError
+from worker.settings import Settings
+
+pytestmark = pytest.mark.kafka
+
+
+class Running:
+    """A worker in a thread, with real models and a registry whose store is `store`."""
+
+    def __init__(self, flow: Flow, url: str, folder: Path) -> None:
+        self.lines: list[Any] = []
+        self.registry = connect(url)
+        self._flow = flow
+        self.store = folder / "store"
+        self._folder = folder
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        given = {name.removeprefix("WORKER_").lower(): value for name, value in flow.settings.items()}
+        self.settings = {**given, "model_cache": folder / "cache", "champion_poll_s": 3600, "device": "cpu"}
+
+    def register(self, *names: str, store: str | None = None) -> None:
+        for name in names:
+            make_bundle(self._folder / name, version=name)
+            register(self.registry, self._folder / name, store or str(self.store))
+
+    def start(self, **settings: Any) -> None:
+        arguments = (Settings.load(**self.settings | settings),)
+        self._thread = threading.Thread(target=run_worker, args=arguments, kwargs={"stop": self._stop}, name="worker")
+        self._thread.start()
+
+    def said(self, event: str) -> list[Any]:
+        return [line for line in self.lines if event in line["event"]]
+
+    def wait_for_rows(self, count: int) -> None:
+        def there() -> bool:
+            assert self._thread
+            assert self._thread.is_alive(), self.lines[-1]
+            return self._flow.count() >= count
+
+        wait_for(there, 60, f"{count} rows")
+
+    def wait_for(self, version: str, swaps: int) -> None:
+        """Wait for the log's word that a version serves, after so many swaps."""
+        wait_for(lambda: len(self.said("another model serves")) == swaps, 60, f"swap {swaps}")
+        assert self.said("another model serves")[-1]["version"] == version
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread:
+            self._thread.join(30)
+            assert not self._thread.is_alive()
+        self.registry.dispose()
+
+
+@pytest.fixture
+def running(flow: Flow, postgres_url: str, tmp_path: Path) -> Iterator[Running]:
+    running = Running(flow, postgres_url, tmp_path)
+    with capture_logs() as lines:
+        running.lines = lines
+        yield running
+        running.close()
+
+
+def in_order(flow: Flow) -> dict[int, list[str]]:
+    """Return the versions that follow on each other in each partition."""
+    rows = sorted(flow.rows(), key=lambda row: (row["kafka_partition"], row["kafka_offset"]))
+    return {
+        partition: [version for version, _ in groupby(row["model_version"] for row in group)]
+        for partition, group in groupby(rows, key=lambda row: row["kafka_partition"])
+    }
+
+
+def publish_until(flow: Flow, running: Running, version: str, swaps: int) -> None:
+    """Keep messages flowing until a version serves, and some more; the last ones are its."""
+    while len(running.said("another model serves")) < swaps:
+        flow.publish(40)
+    running.wait_for(version, swaps)
+    stored = flow.count()
+    flow.publish(100)
+    running.wait_for_rows(stored + 100)
+
+
+def test_messages_that_flow_during_a_promotion_and_a_rollback_are_each_stored_once(
+    flow: Flow, running: Running
+) -> None:
+    running.register("one", "two")
+    promote(running.registry, "one")
+    flow.publish(100)
+    running.start()
+    running.wait_for_rows(100)
+    promote(running.registry, "two")
+    publish_until(flow, running, "two", swaps=1)
+    rollback(running.registry)
+    publish_until(flow, running, "one", swaps=2)
+    wait_for(flow.stored_to_the_end, 60, "the end of the log")
+
+    flow.assert_each_once()
+    assert flow.dead_letters() == []
+    # A producer's batches may leave a partition without one of the phases, never with the phases mixed.
+    assert all(versions == ["one", "two", "one"] or len(versions) < 3 for versions in in_order(flow).values())
+    assert ["one", "two", "one"] in in_order(flow).values()
+    newest = sorted(flow.rows(), key=lambda row: row["processed_at"])[-100:]
+    assert {row["model_version"] for row in newest} == {"one"}
+    metrics = Probe(running).metrics()
+    assert metrics["emotion_model_info", "one"] == 1
+    assert metrics["emotion_model_behind",] == 0
+    assert metrics["emotion_model_swap_failures_total",] == 0
+
+
+def test_a_broken_bundle_leaves_the_old_model_serving_until_it_is_put_right(flow: Flow, running: Running) -> None:
+    running.register("one", "two")
+    promote(running.registry, "one")
+    running.start(champion_poll_s=0.2)
+    flow.publish(50)
+    running.wait_for_rows(50)
+    tokenizer = running.store / "two" / "tokenizer.json"
+    whole = tokenizer.read_bytes()
+    tokenizer.write_text("{}")
+    promote(running.registry, "two")
+    probe = Probe(running)
+    wait_for(lambda: probe.metrics()["emotion_model_swap_failures_total",] >= 2, 60, "two tries")
+    flow.publish(50)
+    running.wait_for_rows(100)
+    assert {row["model_version"] for row in flow.rows()} == {"one"}
+    assert probe.metrics()["emotion_model_behind",] == 1
+    [line] = running.said("cannot be served: the old model goes on serving")
+    assert "tokenizer.json cannot be read" in line["error"]
+
+    tokenizer.write_bytes(whole)
+    running.wait_for("two", swaps=1)
+    flow.publish(50)
+    running.wait_for_rows(150)
+    assert probe.metrics()["emotion_model_behind",] == 0
+    flow.assert_each_once()
+
+
+def test_before_there_is_a_champion_the_released_model_serves(
+    flow: Flow, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = make_bundle(tmp_path / "released", version="released")
+    monkeypatch.setattr(worker.composition, "released_model", lambda: released)
+    running.register("one")
+    flow.publish(50)
+    running.start()
+    running.wait_for_rows(50)
+    promote(running.registry, "one")
+    publish_until(flow, running, "one", swaps=1)
+    assert {tuple(versions) for versions in in_order(flow).values()} <= {("released", "one"), ("released",), ("one",)}
+
+
+def test_a_pinned_model_serves_whatever_is_promoted(flow: Flow, running: Running, tmp_path: Path) -> None:
+    running.register("one")
+    promote(running.registry, "one")
+    running.start(model=make_bundle(tmp_path / "mine", version="mine"))
+    flow.publish(50)
+    running.wait_for_rows(50)
+    assert {row["model_version"] for row in flow.rows()} == {"mine"}
+    assert "champion" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_store_that_is_away_at_the_start_is_waited_for(
+    flow: Flow, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.register("one", store=f"memory://{tmp_path.name}")
+    promote(running.registry, "one")
+    flow.publish(50)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError("the line is dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fsspec.implementations.memory.MemoryFileSystem.ls", away)
+        running.start()
+        wait_for(lambda: running.said("waiting for a service that is away"), 60, "the wait")
+    assert running.said("waiting for a service that is away")[0]["service"] == "the champion"
+    running.wait_for_rows(50)
+    assert {row["model_version"] for row in flow.rows()} == {"one"}
+    assert [path.name.startswith("one-") for path in (tmp_path / "cache").iterdir()] == [True]
+
+
+def test_a_worker_does_not_start_on_a_champion_that_cannot_serve(flow: Flow, running: Running) -> None:
+    running.register("one")
+    promote(running.registry, "one")
+    (running.store / "one" / "tokenizer.json").write_text("{}")
+    settings = Settings.load(**running.settings)
+    with pytest.raises(ConfigurationError, match=r"champion one cannot be served: .*Or roll back.*WORKER_MODEL") as end:
+        run_worker(settings, stop=threading.Event())
+    assert "\n" not in str(end.value)
+    assert flow.count() == 0

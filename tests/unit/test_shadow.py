@@ -1,0 +1,122 @@
+"""Which transcripts the shadow takes, what it leaves out, and how long it rests."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from threading import Event
+from typing import Any
+
+import pytest
+from chunks import chunk_of, message
+from fakes import StubClassifier
+from services import wait_for
+
+from registry.versions import ModelVersion
+from worker.metrics import Metrics
+from worker.records import Chunk
+from worker.scoring import Scored
+from worker.shadow import Shadow, chosen
+
+POLL_S = 0.1
+
+
+class Store:
+    """Always the same candidate; keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, Scored] = {}
+
+    def candidate(self) -> ModelVersion:
+        return ModelVersion("new", "candidate", "nowhere", {}, "none", "none", datetime(2026, 1, 1, tzinfo=UTC), None)
+
+    def write(self, _model_version: str, scored: Sequence[Scored]) -> None:
+        self.written |= {item.transcript_id: item for item in scored}
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def stored(*names: str) -> Chunk:
+    return chunk_of(message(at, f"фраза {name}", id=name) for at, name in enumerate(names))
+
+
+def shadow_of(store: Store, classifier: StubClassifier, metrics: Metrics) -> Shadow:
+    return Shadow(store, lambda _: classifier, 1.0, metrics, POLL_S)  # type: ignore[arg-type]  # A fake.
+
+
+def offer(shadow: Shadow, chunk: Chunk) -> None:
+    """Offer a chunk once the shadow has a candidate."""
+    wait_for(lambda: shadow._classifier, what="the candidate")
+    shadow.offer(chunk)
+
+
+def test_all_workers_choose_the_same_share_and_a_larger_one_holds_it() -> None:
+    names = [f"id-{number}" for number in range(5_000)]
+    tenth, half = ([name for name in names if chosen(name, share)] for share in (0.1, 0.5))
+    assert set(tenth) < set(half)
+    assert len(tenth) / len(names) == pytest.approx(0.1, abs=0.02)
+    assert len(half) / len(names) == pytest.approx(0.5, abs=0.03)
+    assert [name for name in names if chosen(name, 1)] == names
+    assert not any(chosen(name, 0) for name in names)
+
+
+def test_a_full_queue_drops_at_once_and_counts(store: Store) -> None:
+    release = Event()
+
+    class Stuck(StubClassifier):
+        def classify(self, texts: list[str]) -> Any:
+            release.wait(30)
+            return super().classify(texts)
+
+    metrics = Metrics()
+    shadow = shadow_of(store, Stuck(), metrics)
+    shadow.start()
+    offer(shadow, stored("first"))
+    wait_for(shadow._chunks.empty, what="the chunk in hand")
+    for name in ("second", "third", "fourth", "fifth"):
+        shadow.offer(stored(name))
+    assert metrics.registry.get_sample_value("emotion_shadow_records_total", {"outcome": "dropped"}) == 2
+    release.set()
+    wait_for(lambda: len(store.written) == 3, what="what was not dropped")
+    shadow.close(10)
+    assert set(store.written) == {"first", "second", "third"}
+
+
+def test_after_each_piece_it_rests_so_long_that_the_flow_keeps_nine_tenths(store: Store) -> None:
+    rests: list[float] = []
+
+    class Watched(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0.0)
+            return self.is_set()
+
+    class Slow(StubClassifier):
+        def classify(self, texts: list[str]) -> Any:
+            end = time.thread_time() + 0.02
+            while time.thread_time() < end:
+                pass
+            return super().classify(texts)
+
+    classifier = Slow()
+    shadow = shadow_of(store, classifier, Metrics())
+    shadow._stopping = Watched()
+    shadow.start()
+    offer(shadow, stored(*map(str, range(20))))
+    wait_for(lambda: len(store.written) == 20, what="twenty texts")
+    shadow.close(10)
+    assert len(rests) == classifier.calls
+    assert min(rests) >= 9 * 0.02
+
+
+def test_a_storage_that_it_stands_behind_gives_what_it_gave_before(store: Store) -> None:
+    shadow = shadow_of(store, StubClassifier(), Metrics())
+    shadow.start()
+    wait_for(lambda: shadow._classifier, what="the candidate")
+    storage = shadow.after(lambda work: work)  # type: ignore[arg-type,return-value]  # Claims pass as they are.
+    chunk = stored("1")
+    assert storage(chunk) is chunk
+    assert storage(()) == ()
+    wait_for(lambda: store.written, what="the chunk's text")
+    shadow.close(10)

@@ -1,0 +1,187 @@
+"""Two models on the transcripts that both have scored: where they differ, and which of them people agree with."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rich.table import Table
+from sqlalchemy import ColumnElement, Engine, Integer, Label, Subquery, any_, cast, func, literal, select, union_all
+
+from schemas.emotions import EMOTIONS
+from schemas.tables import emotion_results, shadow_results
+from training.database import database_problems
+from training.errors import UnusableData, UnusableOutput
+from training.labels.table import latest
+
+ANY: Final = "any"
+"""In place of a version: whatever scored the row of emotion_results."""
+
+_STORED: Final = emotion_results.c
+_SHADOW: Final = shadow_results.c
+
+
+class EmotionPair(msgspec.Struct, frozen=True):
+    """How two models treat one emotion.
+
+    Attributes:
+        emotion: its name.
+        rate_a: share of the transcripts to which A assigns it.
+        rate_b: the same of B.
+        agreement: share of the transcripts on which both say the same.
+        difference: mean absolute difference of their probabilities.
+        labels: how many labels say whether a transcript carries it.
+        f1_a: F1 of A on them; None where neither a label nor A says that a transcript carries it.
+        f1_b: the same of B.
+    """
+
+    emotion: str
+    rate_a: float
+    rate_b: float
+    agreement: float
+    difference: float
+    labels: int
+    f1_a: float | None
+    f1_b: float | None
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two models side by side.
+
+    Attributes:
+        a: version of the one.
+        b: version of the other, or "any".
+        rows: transcripts that both have scored.
+        labelled: how many of them people have labelled.
+        emotions: one item an emotion.
+    """
+
+    a: str
+    b: str
+    rows: int
+    labelled: int
+    emotions: Sequence[EmotionPair]
+
+
+def compare(engine: Engine, a: str, b: str | None = None) -> Comparison:
+    """Compare what two models say of the same transcripts.
+
+    Where several people labelled a transcript, the last label of each counts; of each, the emotions that could have
+    been given.
+
+    Args:
+        engine: of the database.
+        a: a version that the shadow has scored with, or that has scored rows itself.
+        b: another one; None takes what stands in emotion_results, by whichever version but A.
+
+    Raises:
+        UnusableData: no transcript has been scored by both.
+        UnusableDatabase: see `training.database`.
+    """
+    pairs = _pairs(a, b)
+    labels = latest().subquery("labels")
+    labelled = pairs.join(labels, labels.c.transcript_id == pairs.c.transcript_id)
+    differences = [figure for emotion in EMOTIONS for figure in _differences(pairs, emotion)]
+    verdicts = [count for emotion in EMOTIONS for count in _verdicts(pairs, labels, emotion)]
+    with database_problems(), engine.connect() as connection:
+        query = select(func.count().label("rows"), *differences).select_from(pairs)
+        found = dict(connection.execute(query).mappings().one())
+        if not found["rows"]:
+            raise UnusableData(
+                f"no transcript has been scored by both {a} and {b or 'another version'}: let WORKER_SHADOW=candidate "
+                "score some, and take the versions from `emotion-training models list`"
+            )
+        texts = func.count(pairs.c.transcript_id.distinct()).label("labelled")
+        found |= connection.execute(select(texts, *verdicts).select_from(labelled)).mappings().one()
+    return Comparison(a, b or ANY, found["rows"], found["labelled"], [_pair(emotion, found) for emotion in EMOTIONS])
+
+
+def as_table(found: Comparison) -> Table:
+    """Lay a comparison out for a terminal."""
+    title = f"A: {found.a}, B: {found.b}; {found.rows:,} transcripts, {found.labelled:,} of them labelled"
+    table = Table(title=title, title_justify="left")
+    table.add_column("emotion")
+    for head in ("rate A", "rate B", "agreement", "difference", "labels", "F1 A", "F1 B"):
+        table.add_column(head, justify="right")
+    for item in found.emotions:
+        shares = (f"{share:.1%}" for share in (item.rate_a, item.rate_b, item.agreement))
+        scores = ("-" if score is None else f"{score:.3f}" for score in (item.f1_a, item.f1_b))
+        table.add_row(item.emotion, *shares, f"{item.difference:.3f}", f"{item.labels:,}", *scores)
+    return table
+
+
+def save(found: Comparison, file: Path) -> None:
+    """Write a comparison as JSON.
+
+    Raises:
+        UnusableOutput: the file cannot be written.
+    """
+    try:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    except OSError as error:
+        raise UnusableOutput(f"{file} cannot be written: {error.strerror}. Name another --json") from error
+
+
+def _pairs(a: str, b: str | None) -> Subquery:
+    """Return transcripts that both have scored: columns a_anger, b_anger and so on, a_emotions and b_emotions."""
+    first = _scores(a).subquery("a")
+    if b is None:
+        stored = select(*_columns(_STORED)).where(_STORED.model_version != a, _STORED[EMOTIONS[0]].is_not(None))
+        second = stored.subquery("b")
+    else:
+        second = _scores(b).subquery("b")
+    names = ("emotions", *EMOTIONS)
+    both = [scores.c[name].label(f"{scores.name}_{name}") for scores in (first, second) for name in names]
+    joined = first.join(second, first.c.transcript_id == second.c.transcript_id)
+    return select(first.c.transcript_id, *both).select_from(joined).subquery("pairs")
+
+
+def _scores(version: str) -> Any:
+    """Return what a version says, as shadow or as the model that served; where it was both, it says the same."""
+    shadow = select(*_columns(_SHADOW)).where(_SHADOW.model_version == version)
+    twice = select(_SHADOW.transcript_id).where(
+        _SHADOW.model_version == version, _SHADOW.transcript_id == _STORED.transcript_id
+    )
+    served = select(*_columns(_STORED)).where(
+        _STORED.model_version == version, _STORED[EMOTIONS[0]].is_not(None), ~twice.exists()
+    )
+    return union_all(shadow, served)
+
+
+def _columns(table: Any) -> list[ColumnElement[Any]]:
+    return [table[name] for name in ("transcript_id", "emotions", *EMOTIONS)]
+
+
+def _differences(pairs: Subquery, emotion: str) -> Iterator[Label[Any]]:
+    """Yield the rates of both, their agreement, and the mean absolute difference of their probabilities."""
+    by_a, by_b = _assigned(pairs, emotion)
+    for name, holds in (("rate_a", by_a), ("rate_b", by_b), ("agreement", by_a == by_b)):
+        yield func.avg(cast(holds, Integer)).label(f"{emotion}_{name}")
+    yield func.avg(func.abs(pairs.c[f"a_{emotion}"] - pairs.c[f"b_{emotion}"])).label(f"{emotion}_difference")
+
+
+def _verdicts(pairs: Subquery, labels: Subquery, emotion: str) -> Iterator[Label[Any]]:
+    """Yield how many labels speak of an emotion and how many see it; which of these each model assigns, and hits."""
+    speaks, sees = _holds(labels.c.annotated, emotion), _holds(labels.c.emotions, emotion)
+    yield func.count().filter(speaks).label(f"{emotion}_labels")
+    yield func.count().filter(speaks, sees).label(f"{emotion}_present")
+    for side, assigned in zip("ab", _assigned(pairs, emotion), strict=True):
+        yield func.count().filter(speaks, assigned).label(f"{emotion}_assigned_{side}")
+        yield func.count().filter(speaks, assigned, sees).label(f"{emotion}_hits_{side}")
+
+
+def _assigned(pairs: Subquery, emotion: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return _holds(pairs.c.a_emotions, emotion), _holds(pairs.c.b_emotions, emotion)
+
+
+def _holds(array: ColumnElement[Any], emotion: str) -> ColumnElement[bool]:
+    return literal(emotion) == any_(array)
+
+
+def _pair(emotion: str, found: Mapping[str, Any]) -> EmotionPair:
+    def f1(side: str) -> float | None:
+        marked = found[f"{emotion}_assigned_{side}"] + found[f"{emotion}_present"]
+        return 2 * found[f"{emotion}_hits_{side}"] / marked if marked else None
+
+    shares = {name: float(found[f"{emotion}_{name}"]) for name in ("rate_a", "rate_b", "agreement", "difference")}
+    return EmotionPair(emotion, **shares, labels=found[f"{emotion}_labels"], f1_a=f1("a"), f1_b=f1("b"))

@@ -1,0 +1,44 @@
+"""The command emotion-training retrain."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def retrain(  # noqa: PLR0913 - the command's options.
+    *,
+    recipe: str | None = None,
+    force: bool = False,
+    store: Annotated[str | None, Parameter(env_var="TRAINING_MODEL_STORE")] = None,
+    work: Annotated[Path | None, Parameter(env_var="TRAINING_WORK")] = None,
+    champion: Path | None = None,
+    public: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
+) -> None:
+    """Fit a candidate on the labels in the database, and promote it if it is surely better than the champion.
+
+    Ends with one line that says what became of it, and exit code 0, whether it was promoted, rejected or skipped.
+
+    Example:
+        emotion-training retrain --public seara/ru_go_emotions --set min_labels=100
+
+    Args:
+        recipe: A YAML file of settings, on top of what docs/retraining.md lists.
+        force: Retrain even if there are too few new labels, or the same were rejected before.
+        store: Folder or URL of the bundles, where the workers find them; without it, the folder `models` in --work.
+        work: Folder for what a run has on the disk while it lasts; without it, `runs`.
+        champion: Bundle to begin with while the registry has no champion, instead of the released one.
+        public: Sets whose published validation rows judge too: folders, files or hub names.
+        set_: Other settings, such as gate.margin=0.005.
+    """
+    from training.retrain_settings import read_settings  # noqa: PLC0415 - --help is fast without the rest.
+
+    given = {"store": store, "work": work, "champion": champion, "public": public}
+    settings = read_settings(recipe, set_ or (), **given)
+    from training.database import connect  # noqa: PLC0415 - as above.
+    from training.retrain import retrain as run_once  # noqa: PLC0415 - as above; torch takes seconds.
+    from training.stopping import on_signals  # noqa: PLC0415 - as above.
+
+    with on_signals() as stop:
+        print(run_once(settings, connect(), stop, force=force).line())  # noqa: T201 - the command's answer.

@@ -1,0 +1,231 @@
+"""The labels as they were when a retraining took them: files that `emotion-training fit` reads, and one that judges.
+
+Each annotator's label is a training row of its own, so that disagreement teaches what a soft target would. What
+chooses and what judges has one row a text: an emotion is there where at least half of those who could give it gave it.
+"""
+
+import json
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, func, select
+
+from schemas.emotions import EMOTIONS
+from schemas.normalization import normalize
+from training.augment.templates import SOURCE as SYNTHETIC
+from training.database import database_problems
+from training.errors import UnusableData, UnusableOutput
+from training.examples import UNLABELLED, Examples, fingerprint
+from training.holdout import Side, identity, side
+from training.labels.table import latest
+from training.leaks import without_leaks
+from training.lessons import FINE_HEAD
+from training.tables import read_table
+
+VALIDATION: Final = "validation"
+HOLDOUT: Final = "holdout"
+REFUSED: Final = "refused.csv"
+"""Rows that the leak guard refused, and why."""
+
+_ACCOUNT: Final = "snapshot.json"
+_RESERVED: Final = {VALIDATION, HOLDOUT, UNLABELLED, SYNTHETIC, FINE_HEAD, "served"}
+_LONGEST: Final = 60
+
+_ENGLISH: Final = "goemotions"
+"""The one public set that is not Russian: a champion's vocabulary has no pieces for it."""
+
+_MORE: Final = (
+    "a fifth of the labelled texts does, by their hash, but those of public sets that the champion has learnt"
+)
+
+
+class Label(NamedTuple):
+    """What one annotator says of one text, as far as a model can learn it; `source` names the file it goes to."""
+
+    source: str
+    identity: str
+    text: str
+    emotions: frozenset[str]
+    annotated: frozenset[str]
+
+
+class Snapshot(NamedTuple):
+    """Labels in files.
+
+    Attributes:
+        folder: of the files.
+        taken_at: when, by the database's clock; ISO 8601.
+        fingerprint: SHA-256 of all rows.
+        teaching: rows of each source, after the leak guard.
+        validation: rows.
+        holdout: rows.
+        refused: rows that the leak guard refused.
+        apart: labels of sources that do not judge, on texts that are held out: they are not used.
+    """
+
+    folder: Path
+    taken_at: str
+    fingerprint: str
+    teaching: dict[str, int]
+    validation: int
+    holdout: int
+    refused: int
+    apart: int
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The files that `fit` reads: what teaches, and what chooses thresholds."""
+        return tuple(str(self.folder / f"{name}.jsonl") for name in [*sorted(self.teaching), VALIDATION])
+
+    def judges(self) -> Examples:
+        """Return the held-out rows."""
+        found = read_table(self.folder / f"{HOLDOUT}.jsonl", HOLDOUT)
+        if found is None:
+            raise UnusableData(f"{self.folder} has lost its held-out rows. Start the run anew")
+        return found
+
+    def account(self) -> dict[str, Any]:
+        """Return all but the folder, in plain numbers and strings."""
+        return {name: value for name, value in self._asdict().items() if name != "folder"}
+
+
+def take(engine: Engine, folder: Path, *, judges: Callable[[str], bool], public: Sequence[Examples]) -> Snapshot:
+    """Write the labels into a folder, or read what an earlier try wrote there.
+
+    Args:
+        engine: of the database.
+        folder: is made; it shows once it is complete.
+        judges: whether a source's rows judge, and choose thresholds; see `training.retrain`.
+        public: sets that judge too; what is too near to their rows does not teach.
+
+    Raises:
+        UnusableData: there are no labels that teach, choose or judge.
+        UnusableDatabase: see `training.database`.
+        UnusableOutput: the folder cannot be written.
+    """
+    if not folder.exists():
+        unfinished = folder.with_name(f".{folder.name}.unfinished")
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            _write(engine, unfinished, judges, public)
+            unfinished.rename(folder)
+        except OSError as error:
+            raise UnusableOutput(
+                f"{folder} cannot be written: {error}. Free the disk or name another --work"
+            ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    snapshot = Snapshot(folder=folder, **json.loads((folder / _ACCOUNT).read_text(encoding="utf-8")))
+    for name, rows in (
+        ("teach", sum(snapshot.teaching.values())),
+        ("choose thresholds", snapshot.validation),
+        ("judge", snapshot.holdout),
+    ):
+        if not rows:
+            raise UnusableData(f"no labels are there to {name}: {_MORE}")
+    return snapshot
+
+
+def source_of(origin: str) -> str:
+    """Return what an origin is called among the sets: a file's name, its own where that can be one."""
+    name = re.sub(r"[^\w.-]", "_", origin)[:_LONGEST]
+    # "_a" for what became of ".a" and of "/a" would be one head for two origins.
+    return name if name == origin and name not in _RESERVED else f"{name}-{crc32(origin.encode()):08x}"
+
+
+def one_a_text(labels: Iterable[Label]) -> list[Label]:
+    """Return one label for each text, however it is spelled, in the order of their identities.
+
+    An emotion is annotated where anybody could have given it, and there where at least half of those gave it.
+    """
+    of_text: dict[str, list[Label]] = defaultdict(list)
+    for label in labels:
+        of_text[label.identity].append(label)
+    return [_together(of_text[name]) for name in sorted(of_text)]
+
+
+def _together(labels: Sequence[Label]) -> Label:
+    could = Counter(emotion for label in labels for emotion in label.annotated)
+    gave = Counter(emotion for label in labels for emotion in label.emotions)
+    there = frozenset(emotion for emotion, times in gave.items() if 2 * times >= could[emotion])
+    return min(labels)._replace(emotions=there, annotated=frozenset(could))
+
+
+def _write(engine: Engine, folder: Path, judges: Callable[[str], bool], public: Sequence[Examples]) -> None:
+    taken_at, labels = _labels(engine)
+    sides: dict[Side, list[Label]] = {"train": [], "validation": [], "holdout": []}
+    for label in labels:
+        if (where := side(label.text)) == "train" or judges(label.source):
+            sides[where].append(label)
+    validation, holdout = (_examples(name, one_a_text(sides[name])) for name in (VALIDATION, HOLDOUT))
+    of_source: dict[str, list[Label]] = defaultdict(list)
+    for label in sides["train"]:
+        of_source[label.source].append(label)
+    teaching = [_examples(name, of_source[name]) for name in sorted(of_source)]
+    teaching, refused = without_leaks(teaching, [validation, holdout, *public], folder / REFUSED)
+    for examples in (*teaching, validation, holdout):
+        _put(folder, examples)
+    account = Snapshot(
+        folder=folder,
+        taken_at=taken_at.isoformat(),
+        fingerprint=fingerprint([*teaching, validation, holdout]),
+        teaching={examples.source: len(examples) for examples in teaching},
+        validation=len(validation),
+        holdout=len(holdout),
+        refused=len(refused),
+        apart=len(labels) - sum(map(len, sides.values())),
+    ).account()
+    (folder / _ACCOUNT).write_text(json.dumps(account, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _labels(engine: Engine) -> tuple[datetime, list[Label]]:
+    """Return the database's time and all labels that say anything, in an order that depends on nothing else."""
+    rows = latest().subquery()
+    with database_problems(), engine.connect() as connection:
+        taken_at: datetime = connection.execute(select(func.now())).scalar_one()
+        found = [
+            Label(
+                source_of(row.origin), identity(row.text), row.text, frozenset(row.emotions), frozenset(row.annotated)
+            )
+            for row in connection.execute(select(rows))
+            if row.annotated and row.origin != _ENGLISH and normalize(row.text)
+        ]
+    # By all they say: frozensets have no order.
+    return taken_at, sorted(found, key=lambda label: (*label[:3], sorted(label.emotions), sorted(label.annotated)))
+
+
+def _examples(source: str, labels: Sequence[Label]) -> Examples:
+    return Examples(
+        source=source,
+        language="ru",
+        ids=[label.identity for label in labels],
+        texts=[label.text for label in labels],
+        targets=_columns(np.float32, (label.emotions for label in labels)),
+        annotated=_columns(np.bool_, (label.annotated for label in labels)),
+    )
+
+
+def _columns(kind: Any, rows: Iterable[Collection[str]]) -> NDArray[Any]:
+    return np.array([[emotion in row for emotion in EMOTIONS] for row in rows], kind).reshape(-1, len(EMOTIONS))
+
+
+def _put(folder: Path, examples: Examples) -> None:
+    split = examples.source if examples.source in {VALIDATION, HOLDOUT} else "train"
+    with (folder / f"{examples.source}.jsonl").open("w", encoding="utf-8") as lines:
+        for name, text, *columns in zip(
+            examples.ids, examples.texts, examples.targets, examples.annotated, strict=True
+        ):
+            emotions, annotated = (
+                [each for each, there in zip(EMOTIONS, row, strict=True) if there] for row in columns
+            )
+            row = {"id": name, "text": text, "emotions": emotions, "annotated": annotated, "split": split}
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")

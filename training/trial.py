@@ -1,0 +1,120 @@
+"""Champion and candidate before the gate: scored on the same rows, timed on the same load."""
+
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from training.augmentation import as_spoken
+from training.bundles import open_bundle
+from training.errors import UnusableData
+from training.examples import Examples
+from training.gate import Costs, Limits, Rows, Scores, Verdict, judge
+from training.network import score
+from training.report import Served
+
+log = structlog.get_logger(__name__)
+
+LOAD: Final = 128
+"""Texts of the load that both are timed on."""
+
+REPEATS: Final = 5
+"""In turn for both. The fastest counts: other work on the machine only ever adds to a time."""
+
+_SERVED_FILES: Final = ("*.safetensors", "tokenizer.json")
+
+
+def served(folder: Path) -> Served:
+    """Open a bundle as the worker serves it.
+
+    Raises:
+        UnusableModel: it cannot be opened.
+    """
+    model, tokenizer, manifest = open_bundle(folder)
+    return Served(manifest, lambda texts: score(model, tokenizer, texts, manifest.max_tokens))
+
+
+def try_out(  # noqa: PLR0913 - two models, the rows, and what is asked.
+    champion: Path, candidate: Path, holdout: Examples, public: Sequence[Examples], *, limits: Limits, seed: int
+) -> Verdict:
+    """Judge a candidate's bundle against the champion's.
+
+    Args:
+        champion: folder of its bundle.
+        candidate: the same.
+        holdout: rows that neither has learnt.
+        public: sets whose validation rows judge too, together.
+        limits: what is asked.
+        seed: of the bootstrap samples.
+
+    Raises:
+        UnusableData: there are no rows.
+        UnusableModel: a bundle cannot be opened, or its scores are no numbers.
+    """
+    old, new = served(champion), served(candidate)
+    verdict = judge(
+        _scores(old, holdout),
+        _scores(new, holdout),
+        holdout.targets,
+        holdout.annotated,
+        costs=_costs((old, champion), (new, candidate), holdout.texts),
+        public=_rows(old, new, public),
+        limits=limits,
+        seed=seed,
+    )
+    for line in verdict.lines():
+        log.info(line.strip())
+    return verdict
+
+
+def russian(sets: Sequence[Examples]) -> list[Examples]:
+    """Return the sets that can judge.
+
+    Raises:
+        UnusableData: there are some, and none is Russian.
+    """
+    found = [examples for examples in sets if examples.language == "ru"]
+    if sets and not found:
+        raise UnusableData("none of the public sets has Russian validation rows: ru_go_emotions and brighter have some")
+    return found
+
+
+def _scores(model: Served, examples: Examples) -> Scores:
+    logits = model.logits([as_spoken(text) for text in examples.texts])
+    return Scores(model.scores(logits), model.thresholds)
+
+
+def _rows(old: Served, new: Served, public: Sequence[Examples]) -> Rows | None:
+    if not public:
+        return None
+    before, after = (
+        Scores(np.concatenate([_scores(model, examples).scores for examples in public]), model.thresholds)
+        for model in (old, new)
+    )
+    targets, annotated = (np.concatenate([getattr(each, name) for each in public]) for name in ("targets", "annotated"))
+    return Rows(before, after, targets, annotated)
+
+
+def _costs(champion: tuple[Served, Path], candidate: tuple[Served, Path], texts: Sequence[str]) -> tuple[Costs, Costs]:
+    load = [as_spoken(text) for text in islice(cycle(texts), LOAD)]
+    models = champion[0], candidate[0]
+    times = np.array([[_seconds(model, load) for model in models] for _ in range(REPEATS)]).min(0)
+    old, new = (
+        Costs(float(seconds), _megabytes(folder))
+        for seconds, (_, folder) in zip(times, (champion, candidate), strict=True)
+    )
+    return old, new
+
+
+def _seconds(model: Served, load: Sequence[str]) -> float:
+    start = time.perf_counter()
+    model.logits(load)
+    return time.perf_counter() - start
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for pattern in _SERVED_FILES for file in folder.glob(pattern)) / 1e6

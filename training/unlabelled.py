@@ -1,0 +1,71 @@
+"""Lines that nobody labelled: a first student does, for the one that is kept."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.emotions import EMOTIONS
+from training.augmentation import as_spoken
+from training.errors import UnusableData
+from training.examples import UNLABELLED, Examples
+from training.network import score
+from training.thresholds import probabilities
+
+Floats = NDArray[np.float32]
+
+_FEWEST_WORDS: Final = 2
+_MOST_WORDS: Final = 60
+
+
+def read_lines(places: Sequence[str], most: int | None = None) -> list[str]:
+    """Read lines of unlabelled text, each once: those of two words or more, without a leading dash.
+
+    Args:
+        places: text files, also compressed by gzip, or folders of them.
+        most: take no more than these, evenly spread; None takes all.
+
+    Raises:
+        UnusableData: there is nothing to read.
+    """
+    files = [file for place in places for file in _text_files(Path(place))]
+    lines: dict[str, str] = {}
+    for file in files:
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as text:
+            for line in text:
+                said = line.strip().removeprefix("-").strip()
+                spoken = as_spoken(said)
+                if _FEWEST_WORDS <= len(spoken.split()) <= _MOST_WORDS:
+                    lines.setdefault(spoken, said)
+    found = list(lines.values())
+    if most is None or most >= len(found):
+        return found
+    return [found[at * len(found) // most] for at in range(most)]
+
+
+def _text_files(place: Path) -> list[Path]:
+    files = [place] if place.is_file() else sorted([*place.glob("*.txt"), *place.glob("*.txt.gz")])
+    if not files:
+        raise UnusableData(f"{place} is neither a text file nor a folder of *.txt or *.txt.gz. Correct the path")
+    return files
+
+
+def labelled(lines: list[str], scores: Floats, weight: float) -> Examples:
+    """Make examples of lines and the scores that a student gave them."""
+    return Examples(
+        source=UNLABELLED,
+        language="ru",
+        ids=[f"{UNLABELLED}-{at}" for at in range(len(lines))],
+        texts=lines,
+        targets=scores,
+        annotated=np.ones((len(lines), len(EMOTIONS)), np.bool_),
+        weight=weight,
+    )
+
+
+def score_spoken(model: Any, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Floats:
+    """Return probabilities of texts in ASR form, shape (len(texts), 7)."""
+    return probabilities(score(model, tokenizer, [as_spoken(text) for text in texts], max_tokens))
