@@ -23,6 +23,12 @@ ONNX_INT8: Final = "model.int8.onnx"
 ONNX_VERSION: Final = "bundle_version"
 """Metadata of an ONNX file: the version of the bundle that it was made from."""
 
+OURS: Final = "asr-emotions-"
+"""What the model types in config.json begin with that transformers do not know without `networks`."""
+
+POOLED: Final = f"{OURS}pooled"
+"""Model type of `networks.pooled`; a change that this version could not compute needs another name."""
+
 
 class UnusableBundle(ValueError):
     """A bundle that this version must not serve; the message says why and what to do."""
@@ -60,6 +66,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 class Config(Struct, frozen=True):
     """What the worker must know of config.json; transformers reads the rest."""
 
+    model_type: str = ""
     id2label: dict[int, str] = {}
     num_labels: int | None = None
     pad_token_id: int | None = None
@@ -97,12 +104,17 @@ def read_config(content: bytes) -> Config:
     """Decode the model's configuration and make sure that its outputs are the emotions, in their order.
 
     Raises:
-        UnusableBundle: it is no configuration, or scores would get the names of other emotions.
+        UnusableBundle: it is no configuration, its network is one of a later version, or scores would get the names of
+            other emotions.
     """
     try:
         config = msgspec.json.decode(content, type=Config)
     except msgspec.MsgspecError as error:
         raise UnusableBundle(f"{CONFIG} cannot be read: {error}. Export the bundle anew.") from error
+    if config.model_type.startswith(OURS) and config.model_type != POOLED:
+        raise UnusableBundle(
+            f"the bundle's network is {config.model_type}, this version knows {POOLED}. Run the version that made it."
+        )
     if config.id2label != dict(enumerate(EMOTIONS)) or config.num_labels not in {None, len(EMOTIONS)}:
         named = ", ".join(label for _, label in sorted(config.id2label.items()))
         raise UnusableBundle(

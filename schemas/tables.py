@@ -74,6 +74,27 @@ emotion_results = Table(
     comment="One row a transcript: which emotions it carries",
 )
 
+shadow_results = Table(
+    "shadow_results",
+    metadata,
+    Column("transcript_id", Text, comment="The transcript, as in emotion_results"),
+    Column("model_version", Text, comment="Version of the candidate's bundle"),
+    Column(
+        "emotions",
+        ARRAY(Text),
+        nullable=False,
+        comment="The emotions whose score reaches the candidate's threshold",
+    ),
+    *(
+        Column(emotion, REAL, nullable=False, comment=f"The candidate's probability of {emotion}, 0 to 1")
+        for emotion in EMOTIONS
+    ),
+    _moment("scored_at", "When the row was written", now=True),
+    # A comparison asks for all of one version.
+    PrimaryKeyConstraint("model_version", "transcript_id"),
+    comment="What a candidate says of transcripts that the serving model has scored",
+)
+
 consumer_offsets = Table(
     "consumer_offsets",
     metadata,
@@ -137,12 +158,19 @@ training_runs = Table(
     "training_runs",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=True, comment="Counts the runs"),
-    Column("state", Text, nullable=False, comment="running, promoted, rejected, skipped or failed"),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        comment="running, promoted, rejected, skipped, failed, or interrupted: it goes on at the next start",
+    ),
     Column("model_version", Text, comment="The bundle it made, if any"),
     Column("reason", Text, comment="Why it ended as it did"),
     Column("details", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="Numbers and verdicts"),
     _moment("started_at", "When it started", now=True),
     _moment("finished_at", "When it ended", nullable=True),
-    CheckConstraint("state IN ('running', 'promoted', 'rejected', 'skipped', 'failed')", name="known_state"),
+    CheckConstraint(
+        "state IN ('running', 'promoted', 'rejected', 'skipped', 'failed', 'interrupted')", name="known_state"
+    ),
     comment="Each run of the retraining job",
 )

@@ -15,16 +15,18 @@ from cyclopts import App, Parameter
 
 from worker.errors import ConfigurationError, WorkerError
 from worker.logs import configure_logs
+from worker.rescore_cli import rescore
 from worker.settings import Settings
 
 app = App(name="emotion-worker", help="Reads transcripts from Kafka and writes their emotions to Postgres.")
 dead_letters = App(name="dead-letters", help="Look at what could not become rows, and publish it again.")
 app.command(dead_letters)
+app.command(rescore)
 
 log = structlog.get_logger("worker")
 
-_STAGES: Final = ("inference", "storage")
-"""The threads of worker/stages.py, which may be inside torch or libpq when all else has ended."""
+_STAGES: Final = ("inference", "storage", "champion", "shadow")
+"""Threads that may be inside torch or libpq when all else has ended: the stages, and those that load other models."""
 
 
 @app.command

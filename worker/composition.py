@@ -4,33 +4,39 @@ import gc
 import signal
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
 
+from registry import released
+from registry.errors import UnusableLocation
+from registry.versions import ModelVersion
 from schemas.normalization import NORMALIZER
 from worker.batching import Batcher
+from worker.champion import Follower, fetch_version, load_champion
 from worker.database import connect
-from worker.dead_letters import DeadLetterLimit, DeadLetters
+from worker.dead_letter_limit import DeadLetterLimit
+from worker.dead_letters import DeadLetters
 from worker.errors import ConfigurationError
 from worker.health import Health, serve
 from worker.metrics import Metrics
 from worker.migrate import require_migrated
 from worker.pipeline import Worker
 from worker.records import Classifier
+from worker.score_store import ShadowStore
+from worker.serving import Serving
 from worker.settings import Settings
+from worker.shadow import Shadow
 from worker.source import KafkaSource
-from worker.stages import Inference, Stages, Storage
+from worker.stages import CHUNKS_UNSTORED, Inference, Stages, Storage, Storing
 from worker.store import ResultStore
 from worker.topics import require_topic
 from worker.waiting import Stopped, wait_for
 
 log = structlog.get_logger(__name__)
-
-RELEASED: Final = "ru-emotions-small"
 
 _SWITCH_S: Final = 0.0002
 """A stage that comes back from the GPU or from Postgres waits so long for the main thread to let it go on.
@@ -43,28 +49,49 @@ _ALLOCATIONS_A_COLLECTION: Final = 100_000
 """How many objects may be new before the garbage collector looks at them; Python's default is 700."""
 
 
+_SHADOW_TOKENS: Final = 2_048
+"""Tokens of the candidate's forward pass at most: the model that serves keeps the GPU's memory."""
+
+_SHADOW_ENDS_S: Final = 1.0
+
+
 def released_model() -> str:
-    """Return the folder of the released bundle, from any working directory.
+    """Return the folder of the released bundle; see `registry.released`.
 
     Raises:
         ConfigurationError: it was not installed with the code.
     """
-    folder = Path(__file__).resolve().parent.parent / "models" / RELEASED
-    if not folder.is_dir():
+    try:
+        return str(released.released_model())
+    except UnusableLocation as error:
         raise ConfigurationError(
-            f"the released model is not installed beside the code ({folder}): set WORKER_MODEL to a bundle's folder "
-            "or hub name"
-        )
-    return str(folder)
+            f"{error}. Set WORKER_MODEL to a bundle's folder or hub name, or promote a model of the registry"
+        ) from error
 
 
-def load_classifier(settings: Settings, metrics: Metrics | None = None) -> Classifier:
-    """Load and warm the model that the settings name."""
+def load_classifier(settings: Settings, metrics: Metrics | None = None, model: str | None = None) -> Classifier:
+    """Load and warm a model: a bundle's folder or hub name, by default the one that the settings name."""
     from worker.classifier import EmotionClassifier  # noqa: PLC0415 - torch takes seconds; most commands need none.
 
     return EmotionClassifier(
-        settings.model or released_model(), settings.device, settings.max_batch_tokens, metrics, settings.backend
+        model or settings.model or released_model(),
+        settings.device,
+        settings.max_batch_tokens,
+        metrics,
+        settings.backend,
     )
+
+
+def load_version(settings: Settings, metrics: Metrics | None, row: ModelVersion) -> Classifier:
+    """Load and warm a model of the registry.
+
+    Raises:
+        Away: its bundle cannot be reached now.
+        ConfigurationError: it can, and is none that serves here.
+    """
+    classifier = load_classifier(settings, metrics, fetch_version(row, settings.model_cache))
+    _settle()
+    return classifier
 
 
 def run_worker(settings: Settings, classifier: Classifier | None = None, stop: threading.Event | None = None) -> None:
@@ -93,7 +120,8 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
 
 def _assemble(settings: Settings, classifier: Classifier | None, stop: threading.Event, stack: ExitStack) -> Worker:
     """Put a worker together, as soon as what it needs is there; the stack is to close what it leaves open."""
-    engine = connect(settings.required_database_url, "emotion-worker", settings.database_connections)
+    # One connection more than store, for who follows the champion.
+    engine = connect(settings.required_database_url, "emotion-worker", settings.database_connections + 1)
     stack.callback(engine.dispose)
     wait_for("postgres", lambda: require_migrated(engine), stop)
     for topic in (settings.kafka_topic, settings.kafka_dead_letter_topic):
@@ -105,27 +133,56 @@ def _assemble(settings: Settings, classifier: Classifier | None, stop: threading
     server = serve(health, metrics.registry, settings.http_host, settings.http_port)
     stack.callback(server.shutdown)
     log.info("metrics and health", url=f"http://{settings.http_host}:{server.server_port}/metrics")
-    classifier = classifier or load_classifier(settings, metrics)
-    metrics.serve_model(classifier.version)
-    most_in_a_row = settings.dead_letters_in_a_row or None
-    versions = {"model_version": classifier.version, "normalizer": NORMALIZER}
+    followed = classifier is None and settings.model is None
+    load = partial(load_version, settings, metrics)
+    if followed:
+        classifier = wait_for("the champion", partial(load_champion, engine, load), stop)
+    serving = Serving(classifier or load_classifier(settings, metrics))
+    metrics.serve_model(serving.classifier.version)
     # The broker may have gone while the model was loaded.
     dead_letters = wait_for("kafka", lambda: DeadLetters(settings), stop)
-    storages = [
-        Storage(
-            ResultStore(engine, settings.kafka_group_id, **versions, most_in_a_row=most_in_a_row),
-            dead_letters,
-            DeadLetterLimit(settings.dead_letters_in_a_row, settings.dead_letters_share),
-            metrics,
-        )
-        for _ in range(settings.database_connections)
-    ]
-    stages = Stages(Inference(classifier, metrics, most_in_a_row), *storages)
+    most_in_a_row = settings.dead_letters_in_a_row or None
+    store = partial(ResultStore, engine, settings.kafka_group_id, normalizer=NORMALIZER, most_in_a_row=most_in_a_row)
+    beside = _shadow(settings, metrics, stack)
+
+    def storage(limit: DeadLetterLimit) -> Storing:
+        return beside(Storage(store(), dead_letters, limit, metrics))
+
+    stages = _stages(settings, serving, storage, metrics)
     stack.callback(_close, dead_letters, stages)
     source = wait_for("kafka", lambda: KafkaSource(settings), stop)
     batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000)
     _tune_interpreter()
+    if followed:
+        follower = stack.enter_context(closing(Follower(engine, serving, load, metrics, settings.champion_poll_s)))
+        follower.start()
     return Worker(source, batcher, stages, health, metrics)
+
+
+def _stages(
+    settings: Settings, serving: Serving, storage: Callable[[DeadLetterLimit], Storing], metrics: Metrics
+) -> Stages:
+    """Make the stages: the model, the circuit breaker behind it, and a storage for each connection."""
+    in_a_row = settings.dead_letters_in_a_row
+    limit = DeadLetterLimit(in_a_row, settings.dead_letters_share, CHUNKS_UNSTORED * settings.max_records)
+    return Stages(
+        limit.behind(Inference(serving, metrics, in_a_row or None)),
+        *(storage(limit) for _ in range(settings.database_connections)),
+    )
+
+
+def _shadow(settings: Settings, metrics: Metrics, stack: ExitStack) -> Callable[[Storing], Storing]:
+    """Start the shadow where it is wanted; return what lets it see what a storage has stored."""
+    if settings.shadow == "off":
+        return lambda storage: storage
+    engine = connect(settings.required_database_url, "emotion-worker-shadow")
+    stack.callback(engine.dispose)
+    tokens = min(settings.max_batch_tokens or _SHADOW_TOKENS, _SHADOW_TOKENS)
+    load = partial(load_version, settings.model_copy(update={"max_batch_tokens": tokens}), None)
+    shadow = Shadow(ShadowStore(engine), load, settings.shadow_share, metrics, settings.champion_poll_s)
+    stack.callback(shadow.close, _SHADOW_ENDS_S)
+    shadow.start()
+    return shadow.after
 
 
 def _close(dead_letters: DeadLetters, stages: Stages) -> None:
@@ -137,11 +194,18 @@ def _close(dead_letters: DeadLetters, stages: Stages) -> None:
 def _tune_interpreter() -> None:
     """Set up Python for three busy threads; measured with benchmarks/end_to_end.py, see docs/performance.md."""
     sys.setswitchinterval(_SWITCH_S)
-    # Records have no cycles, so counting references frees them; the collector would look at them, and at all of
-    # torch, again and again. What is loaded by now stays for good.
+    gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
+    _settle()
+
+
+def _settle() -> None:
+    """Let the garbage collector pass over what is loaded by now.
+
+    Records have no cycles, so counting references frees them; the collector would look at them, and at all of torch,
+    again and again.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
 
 
 def stop_on_signals(stop: threading.Event, *, at_once: bool = False) -> None:

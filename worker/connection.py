@@ -1,11 +1,12 @@
-"""How to reach the brokers, and what their errors mean to us; for the consumer and the producer alike."""
+"""How to reach the brokers, and what their errors mean to us; for consumer, producer and admin client alike."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from ssl import SSLError
 from typing import Any, Final, TypeVar
 
+from kafka.consumer.fetcher import Fetcher
 from kafka.errors import (
     AuthorizationError,
     InvalidGroupIdError,
@@ -26,6 +27,8 @@ from kafka.errors import (
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
+from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from pydantic import SecretStr
 
@@ -50,8 +53,14 @@ _TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 _FIRST_CONTACT_MS: Final = 10_000
 """How long a client may take to find a broker."""
 
-_REQUEST_BYTES: Final = 64 * 2**20
-"""What a producer may send at once: more than topics take, less than brokers do (socket.request.max.bytes)."""
+PRODUCER_OPTIONS: Final = {
+    "acks": "all",
+    # A record that its producer compressed may fit into a topic only when it is compressed again.
+    "compression_type": "gzip",
+    # More than topics take, so that only their limit counts; less than brokers do (socket.request.max.bytes).
+    "max_request_size": 64 * 2**20,
+}
+"""What every producer is told."""
 
 _OPTIONS: Final = {
     "kafka_security_protocol": "security_protocol",
@@ -80,26 +89,23 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def producer_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of every producer: of the sizes of messages, only the topic's limit counts.
-
-    A record that its producer compressed may fit into a topic only when it is compressed again.
-    """
-    return kafka_options(settings) | {"acks": "all", "compression_type": "gzip", "max_request_size": _REQUEST_BYTES}
-
-
 def open_client(kind: Callable[..., Client], settings: Settings, **options: Any) -> Client:
-    """Make a client that talks to a broker at once; to be called within `kafka_problems`.
+    """Make a client that talks to a broker at once, or leave nothing behind; to be called within `kafka_problems`.
 
     A broker that refuses us ends in a time-out of the client (3.0.12), as one that is away does. Which of the two
     it was, the client tells its log alone: a refusal that is heard there is raised instead.
+
+    Args:
+        kind: KafkaConsumer, KafkaProducer or KafkaAdminClient.
+        settings: which brokers.
+        options: what this client is told besides.
     """
     heard, log = _Refusals(), logging.getLogger("kafka.net.manager")
     level = log.level
     log.addHandler(heard)
     log.setLevel(logging.WARNING)
     try:
-        return kind(**kafka_options(settings), bootstrap_timeout_ms=_FIRST_CONTACT_MS, **options)
+        return _open_or_close(kind, kafka_options(settings) | {"bootstrap_timeout_ms": _FIRST_CONTACT_MS} | options)
     except KafkaTimeoutError as error:
         if heard.last:
             raise heard.last from error
@@ -107,6 +113,26 @@ def open_client(kind: Callable[..., Client], settings: Settings, **options: Any)
     finally:
         log.setLevel(level)
         log.removeHandler(heard)
+
+
+def _open_or_close(kind: Callable[..., Client], options: dict[str, Any]) -> Client:
+    """Make a client; where that fails, close what it talks through.
+
+    The client (3.0.12) leaves its thread, its selector and its sockets behind when it finds no broker: whoever waits
+    for one, and tries again and again, would run out of descriptors.
+    """
+    made: list[KafkaNetClient] = []
+
+    def make(**configs: Any) -> KafkaNetClient:
+        made.append(KafkaNetClient(**configs))
+        return made[-1]
+
+    try:
+        return kind(kafka_client=make, **options)
+    except BaseException:
+        for each in made:
+            each.close()
+        raise
 
 
 def _with_last_words(receive: Callable[[Any], tuple[bytes, Exception | None]]) -> Callable[[Any], Any]:
@@ -127,6 +153,46 @@ for _transport in (KafkaTCPTransport, KafkaSSLTransport):
     # Another 3.x may receive elsewhere. It works all the same, but a refusal may then look like an outage.
     if "_sock_recv" in vars(_transport):
         _transport._sock_recv = _with_last_words(_transport._sock_recv)  # noqa: SLF001 - there is no other place.
+
+
+def _or_close(attempt: Callable[..., Awaitable[Any]], position: int) -> Callable[..., Awaitable[Any]]:
+    """Let an attempt that fails close its socket or transport, which is its argument at a position.
+
+    The client (3.0.12) leaves that to the garbage collector, which may come after hundreds of attempts.
+    """
+
+    async def attempt_or_close(*args: Any, **options: Any) -> Any:
+        try:
+            return await attempt(*args, **options)
+        except BaseException:
+            args[position].close()
+            raise
+
+    return attempt_or_close
+
+
+if "sock_connect" in vars(KafkaNetSocket):
+    KafkaNetSocket.sock_connect = _or_close(KafkaNetSocket.sock_connect, position=2)
+if "handshake" in vars(KafkaSSLTransport):
+    KafkaSSLTransport.handshake = _or_close(KafkaSSLTransport.handshake, position=0)
+
+
+def _with_a_free_place(fetched_records: Callable[..., Any]) -> Callable[..., Any]:
+    """Let records that were set aside while their partition was paused take the place of those that are read.
+
+    The client (3.0.12) takes the place for full even then, and reads on in such a partition no more; it needs other
+    partitions that were not paused meanwhile, as when some are claimed before others.
+    """
+
+    def take_turns(fetcher: Fetcher, *args: Any, **options: Any) -> Any:
+        fetcher._next_partition_records = fetcher._next_partition_records or None  # noqa: SLF001 - as above.
+        return fetched_records(fetcher, *args, **options)
+
+    return take_turns
+
+
+if "fetched_records" in vars(Fetcher):
+    Fetcher.fetched_records = _with_a_free_place(Fetcher.fetched_records)
 
 
 class _Refusals(logging.Handler):

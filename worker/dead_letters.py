@@ -1,16 +1,15 @@
 """The dead-letter topic: records that cannot become rows, kept with the reason and their original bytes."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from worker.connection import kafka_problems, open_client, producer_options
-from worker.errors import ConfigurationError, TooManyDeadLetters
+from worker.connection import PRODUCER_OPTIONS, kafka_problems, open_client
+from worker.errors import ConfigurationError
 from worker.records import Record, Rejected
 from worker.settings import Settings
 
@@ -19,7 +18,6 @@ log = structlog.get_logger(__name__)
 # Kafka Connect's names; source: KIP-298, Error Handling in Connect.
 HEADER_PREFIX: Final = "__connect.errors."
 _ACK_TIMEOUT_S: Final = 15.0
-_WINDOW: Final = 1_000
 _MESSAGE_CHARACTERS: Final = 1_000
 
 
@@ -29,8 +27,10 @@ class DeadLetters:
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.kafka_dead_letter_topic
         with kafka_problems("connect the producer of dead letters"):
-            self._producer = KafkaProducer(
-                **producer_options(settings),
+            self._producer = open_client(
+                KafkaProducer,
+                settings,
+                **PRODUCER_OPTIONS,
                 enable_idempotence=True,
                 delivery_timeout_ms=int(_ACK_TIMEOUT_S * 1000),
                 request_timeout_ms=int(_ACK_TIMEOUT_S * 1000) // 2,
@@ -87,51 +87,6 @@ def headers_of(item: Rejected) -> list[tuple[str, bytes]]:
     }
     own = [(name, value or b"") for name, value in item.record.headers or () if not name.startswith(HEADER_PREFIX)]
     return own + [(HEADER_PREFIX + name, value.encode("utf-8", "replace")) for name, value in said.items()]
-
-
-class DeadLetterLimit:
-    """A circuit breaker: when most records are rejected, the deployment is to blame, not the data.
-
-    Args:
-        in_a_row: so many rejected records without a good one between open it; 0 never does.
-        share: a larger share of rejected records among the last 1,000 opens it.
-    """
-
-    def __init__(self, in_a_row: int, share: float) -> None:
-        self._in_a_row = in_a_row
-        self._share = share
-        self._run = 0
-        self._window: deque[bool] = deque(maxlen=_WINDOW)
-
-    def after(self, outcomes: Iterable[BaseException | None]) -> Self:
-        """Return the breaker as it is after more records: itself does not change, so a retry may ask again.
-
-        Args:
-            outcomes: what became of each record, in order: the error of a dead letter, else None.
-
-        Raises:
-            TooManyDeadLetters: the breaker is open.
-        """
-        later = type(self)(self._in_a_row, self._share)
-        later._window.extend(self._window)  # noqa: SLF001 - its own class.
-        run, last = self._run, None
-        for error in outcomes:
-            run = run + 1 if error else 0
-            last = error or last
-            later._window.append(bool(error))  # noqa: SLF001 - its own class.
-            if self._in_a_row and run >= self._in_a_row:
-                raise TooManyDeadLetters(f"{run} records in a row are dead letters. {_ADVICE}: {last}")
-        later._run = run  # noqa: SLF001 - its own class.
-        dead_now = sum(later._window)  # noqa: SLF001 - its own class.
-        if self._in_a_row and len(later._window) == _WINDOW and dead_now > self._share * _WINDOW:  # noqa: SLF001
-            raise TooManyDeadLetters(f"{dead_now} of the last {_WINDOW} records are dead letters. {_ADVICE}: {last}")
-        return later
-
-
-_ADVICE: Final = (
-    "Nothing of this chunk was stored or skipped. Is this the right topic, the right format, the right model? "
-    "WORKER_DEAD_LETTERS_IN_A_ROW=0 lets everything through. The last error"
-)
 
 
 class DeadLetter(NamedTuple):
@@ -192,7 +147,7 @@ def replay_dead_letters(settings: Settings, repair: Callable[[bytes], bytes | No
     published = left_out = 0
     group = f"{settings.kafka_group_id}.replay"
     with kafka_problems("replay dead letters"), _consumer(settings, group) as consumer:
-        producer = KafkaProducer(**producer_options(settings))
+        producer = open_client(KafkaProducer, settings, **PRODUCER_OPTIONS)
         try:
             for letter in _read(consumer, settings.kafka_dead_letter_topic):
                 value = repair(letter.value) if repair and letter.value is not None else letter.value

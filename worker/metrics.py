@@ -50,7 +50,22 @@ class Metrics:
         self.outages = Counter(
             "emotion_outages", "How often Kafka or Postgres was found away", ["what"], registry=registry
         )
+        self.shadow = Counter(
+            "emotion_shadow_records",
+            "Records of the shadow's share: scored, failed, or dropped since there was no time for them",
+            ["outcome"],
+            registry=registry,
+        )
+        self.shadow_failures = Counter(
+            "emotion_shadow_failures", "How often the shadow could not load, score or store", registry=registry
+        )
         self._model = Gauge("emotion_model_info", "The model that serves", ["version"], registry=registry)
+        self.swap_failures = Counter(
+            "emotion_model_swap_failures", "How often the champion could not be loaded", registry=registry
+        )
+        self.behind = Gauge(
+            "emotion_model_behind", "1 while the registry's champion is not the model that serves", registry=registry
+        )
         self.records = 0
         """Records done since the start, for the log."""
         self.passes = 0
@@ -92,7 +107,7 @@ class Metrics:
         self._latency.observe(latency)
         with self._lock:
             self.records += len(chunk)
-        self._slowest_chunk_s = max(self._slowest_chunk_s, latency)
+            self._slowest_chunk_s = max(self._slowest_chunk_s, latency)
 
     def set_lag(self, lags: Mapping[Partition, int]) -> None:
         """Publish the lag of the partitions that are read now, and of no others."""

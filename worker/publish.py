@@ -8,7 +8,7 @@ import msgspec
 from kafka import KafkaProducer
 
 from schemas.transcripts import InvalidTranscript, decode
-from worker.connection import kafka_problems, producer_options
+from worker.connection import PRODUCER_OPTIONS, kafka_problems, open_client
 from worker.settings import Settings
 from worker.topics import require_topic
 
@@ -65,7 +65,7 @@ def publish(lines: Iterable[str], settings: Settings, on_sent: Callable[[], None
     """
     require_topic(settings, settings.kafka_topic)
     with kafka_problems("publish"):
-        producer = KafkaProducer(**producer_options(settings), linger_ms=5)
+        producer = open_client(KafkaProducer, settings, **PRODUCER_OPTIONS, linger_ms=5)
         waiting: deque[Any] = deque()
         count = 0
         try:

@@ -62,10 +62,20 @@ class Settings(BaseSettings):
     )
 
     database_connections: Positive = Field(
-        1, description="Connections that store at the same time, each its own partitions."
+        2, description="Connections that store at the same time, each its own partitions."
     )
 
-    model: str | None = Field(None, description="Model bundle: a folder or a hub name. The released one by default.")
+    model: str | None = Field(
+        None,
+        description="Model bundle to serve, whatever is promoted: a folder or a hub name. By default the registry's "
+        "champion, swapped whenever another is promoted; before there is one, the released bundle.",
+    )
+    model_cache: Path = Field(
+        Path("~/.cache/asr-emotions"), description="Folder for champions that are downloaded from a URL."
+    )
+    champion_poll_s: Annotated[float, Field(gt=0)] = Field(
+        30, description="How often to look for another champion, besides being told by Postgres."
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     backend: Literal["auto", "torch", "onnx"] = Field(
         "auto",
@@ -79,6 +89,15 @@ class Settings(BaseSettings):
     max_records: Positive = Field(1024, description="Records of a chunk, which is stored in one transaction.")
     max_wait_ms: Annotated[int, Field(ge=0)] = Field(
         50, description="How long the first record of a chunk waits for company."
+    )
+
+    shadow: Literal["off", "candidate"] = Field(
+        "off",
+        description="candidate: the newest candidate of the registry scores a share of what is stored too, into "
+        "shadow_results, with `emotion-training models compare` to read it.",
+    )
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="Share of the transcripts that the shadow scores, where it finds the time."
     )
 
     dead_letters_in_a_row: Annotated[int, Field(ge=0)] = Field(

@@ -29,7 +29,8 @@ comes before the files; upper and lower case are the same.
 _GROUPS: Final = {
     "Kafka": ("kafka_",),
     "Postgres": ("database_",),
-    "Model and batches": ("model", "device", "backend", "max_"),
+    "Model and batches": ("model", "champion_", "device", "backend", "max_"),
+    "Shadow": ("shadow",),
     "Dead letters": ("dead_letters_",),
     "Health, metrics and logs": ("http_", "stuck_", "log_"),
 }

@@ -16,7 +16,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from worker.assignments import Assignment, Assignments
-from worker.connection import KAFKA_AWAY, kafka_options, kafka_problems
+from worker.connection import KAFKA_AWAY, kafka_problems, open_client
 from worker.errors import OffsetOutOfRange
 from worker.records import Claim, Partition, Record
 from worker.settings import Settings
@@ -62,8 +62,9 @@ class KafkaSource:
         self._assignments = Assignments()
         self._waiting = self._assignments.waiting
         with kafka_problems("connect"):
-            self._consumer = KafkaConsumer(
-                **kafka_options(settings),
+            self._consumer = open_client(
+                KafkaConsumer,
+                settings,
                 group_id=settings.kafka_group_id,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
@@ -76,10 +77,14 @@ class KafkaSource:
                 isolation_level="read_committed",
                 metrics_enabled=False,
             )
-            self._subscribe()
-            # With the topic's partitions known before the first join, one join is enough; the client (3.0.12)
-            # joins twice otherwise, and a second join soon after the first may end without an assignment.
-            self._consumer.topics()
+            try:
+                self._subscribe()
+                # With the topic's partitions known before the first join, one join is enough; the client (3.0.12)
+                # joins twice otherwise, and a second join soon after the first may end without an assignment.
+                self._consumer.topics()
+            except BaseException:
+                self.close(timeout_s=0)
+                raise
 
     def poll(self, max_records: int, timeout_s: float, *, paused: bool) -> Polled:
         """Fetch what has arrived, and keep the membership of the group either way.
@@ -205,11 +210,7 @@ class KafkaSource:
                 positions = {each: self._consumer.position(each, timeout_ms=CALL_TIMEOUT_MS) for each in partitions}
             except (NoOffsetForPartitionError, LogTruncationError):
                 return {}  # The next poll meets it too, and tells.
-        return {
-            Partition(*partition): Reach(position, ends[partition])
-            for partition, position in positions.items()
-            if position is not None
-        }
+        return {Partition(*each): Reach(at, ends[each]) for each, at in positions.items() if at is not None}
 
     def close(self, timeout_s: float) -> None:
         """Leave the group; a rebalance under way, or a broker that is away, must not hold it up for longer."""
@@ -239,8 +240,7 @@ class KafkaSource:
 
     def _ends(self, partitions: Collection[TopicPartition], which: str) -> dict[TopicPartition, int]:
         ask = self._consumer.beginning_offsets if which == "earliest" else self._consumer.end_offsets
-        ends: dict[TopicPartition, int] = ask(list(partitions), timeout_ms=CALL_TIMEOUT_MS)
-        return ends
+        return dict(ask(list(partitions), timeout_ms=CALL_TIMEOUT_MS))
 
 
 def _note_failed_commit(offsets: Mapping[TopicPartition, OffsetAndMetadata], answer: object) -> None:

@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,10 +14,12 @@ import structlog
 from schemas.emotions import EMOTIONS
 from worker.bisection import bisect
 from worker.database import DatabaseAway
-from worker.dead_letters import DeadLetterLimit, DeadLetters
+from worker.dead_letter_limit import DeadLetterLimit
+from worker.dead_letters import DeadLetters
 from worker.errors import Away
 from worker.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed, Classifier, Record, Rejected, Utterance, lane
+from worker.records import Chunk, Claim, Claimed, Classifier, Rejected, Utterance, lane
+from worker.serving import Serving
 from worker.store import ResultStore
 
 log = structlog.get_logger(__name__)
@@ -24,8 +27,13 @@ log = structlog.get_logger(__name__)
 _STOP: Final = None
 _RETRY_AT_MOST_S: Final = 5.0
 
+CHUNKS_UNSTORED: Final = 3
+"""So many may be classified and not stored: a storage has one in hand, one waits for it, one is dealt."""
+
 Work = Chunk | tuple[Claim, ...]
 Done = Chunk | tuple[Claimed, ...]
+Storing = Callable[[Work], Done]
+"""What a storage thread does with its part of the work."""
 
 
 class _Parted(NamedTuple):
@@ -56,7 +64,7 @@ class Stages:
         storages: what each further thread does with its part of it.
     """
 
-    def __init__(self, inference: Callable[[Work], Work], *storages: Callable[[Work], Done]) -> None:
+    def __init__(self, inference: Callable[[Work], Work], *storages: Storing) -> None:
         self._to_inference: queue.Queue[Work | None] = queue.Queue(maxsize=1)
         self._to_storage: list[queue.Queue[Work | None]] = [queue.Queue(maxsize=1) for _ in storages]
         self._done: queue.SimpleQueue[Done | _Parted] = queue.SimpleQueue()
@@ -154,7 +162,7 @@ class Stages:
                     sink(done)
                 sink(_STOP)
             except BaseException as error:  # noqa: BLE001 - a thread's entry point: the main thread raises it.
-                self._failure = error
+                self._failure = self._failure or error
 
         return threading.Thread(target=run, name=name, daemon=True)
 
@@ -162,8 +170,8 @@ class Stages:
 class Inference:
     """Give each utterance of a chunk its scores and its emotions."""
 
-    def __init__(self, classifier: Classifier, metrics: Metrics, most_in_a_row: int | None) -> None:
-        self._classifier = classifier
+    def __init__(self, serving: Serving, metrics: Metrics, most_in_a_row: int | None) -> None:
+        self._serving = serving
         self._metrics = metrics
         self._most_in_a_row = most_in_a_row
         # A chunk holds few of the 128 sets of seven emotions: rows share their lists.
@@ -177,18 +185,21 @@ class Inference:
         """Classify a chunk; pass a claim on."""
         if isinstance(work, Chunk):
             log.debug("classifying a chunk", records=len(work))
+            # One model for all of it, whatever takes its place meanwhile.
+            classifier = self._serving.classifier
+            work.model_version = classifier.version
             with self._metrics.stage("inference"):
                 spoken = [item for item in work.utterances if item.text]
-                culprits = bisect(spoken, self._classify, self._most_in_a_row)
+                culprits = bisect(spoken, partial(self._classify, classifier), self._most_in_a_row)
             if culprits:
                 work.rejected += [Rejected(item.record, "classify", error) for item, error in culprits]
                 bad = {id(item) for item, _ in culprits}
                 work.utterances = [item for item in work.utterances if id(item) not in bad]
         return work
 
-    def _classify(self, utterances: Sequence[Utterance]) -> None:
-        scores = self._classifier.classify([item.text for item in utterances])
-        numbers = ((scores >= self._classifier.thresholds) @ self._bits).tolist()
+    def _classify(self, classifier: Classifier, utterances: Sequence[Utterance]) -> None:
+        scores = classifier.classify([item.text for item in utterances])
+        numbers = ((scores >= classifier.thresholds) @ self._bits).tolist()
         for item, number, row in zip(utterances, numbers, scores.tolist(), strict=True):
             item.emotions = self._sets[number]
             item.scores = row
@@ -219,23 +230,10 @@ class Storage:
         raise AssertionError("retries have no end")
 
     def _write(self, chunk: Chunk) -> Chunk:
-        limit = self._limit
-
-        def bury(rejected: Sequence[Rejected]) -> None:
-            nonlocal limit
-            limit = limit.after(_outcomes(chunk, rejected))
-            self._dead_letters.send(rejected)
-
-        self._store.write(chunk, bury)
-        self._limit = limit
+        self._store.write(chunk, self._bury)
         self._metrics.stored(chunk)
         return chunk
 
-
-def _outcomes(chunk: Chunk, rejected: Sequence[Rejected]) -> list[BaseException | None]:
-    """Give for each record of a chunk, in order, its error, or None for one that is no dead letter."""
-    dead = {id(item.record): item.error for item in rejected}
-    good = [item.record for item in chunk.utterances if id(item.record) not in dead]
-    records: list[Record] = [*good, *(item.record for item in rejected)]
-    records.sort(key=lambda record: (record.topic, record.partition, record.offset))
-    return [dead.get(id(record)) for record in records]
+    def _bury(self, rejected: Sequence[Rejected]) -> None:
+        self._limit.bury(rejected)
+        self._dead_letters.send(rejected)

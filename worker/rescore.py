@@ -1,0 +1,201 @@
+"""Stored texts scored anew by a newer model, in the background."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from schemas.bundle import Manifest
+from schemas.normalization import normalize
+from worker.bisection import bisect
+from worker.bundles import open_bundle
+from worker.champion import fetch_version
+from worker.composition import load_classifier
+from worker.database import connect
+from worker.errors import ConfigurationError
+from worker.migrate import require_migrated
+from worker.records import Classifier
+from worker.score_store import RescoreStore, Stored, registered
+from worker.scoring import Scored, score
+from worker.settings import Settings
+from worker.waiting import Stopped, wait_for
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_REPORT_EVERY_S: Final = 10.0
+_AGAIN_S: Final = 1.0
+"""Pause before another look for rows that someone else held."""
+
+
+class Wanted(NamedTuple):
+    """What to score anew."""
+
+    since: datetime
+    """Time from which transcripts count, by when they were said."""
+    model: str | None = None
+    """A bundle's folder, a version of the registry or a hub name; None takes the champion."""
+    batch: int = 256
+    """Rows of a transaction."""
+    rate: float = 500
+    """Rows a second at most."""
+
+
+class Outcome(NamedTuple):
+    """What a run has done."""
+
+    rows: int
+    """Rows written."""
+    left: int | None
+    """Rows that still have the scores of an older model; None where the run was stopped before its end."""
+
+
+class Rescoring:
+    """Score rows batch by batch, each in a transaction of its own; any number of processes may do it at once.
+
+    What is done names the new model and is not found again, so a run that was stopped goes on where it was.
+
+    Args:
+        store: the rows.
+        classifier: the model that scores them.
+        batch: rows of a transaction.
+        rate: rows a second at most.
+        stop: ends the run after the batch in hand.
+    """
+
+    def __init__(
+        self, store: RescoreStore, classifier: Classifier, *, batch: int, rate: float, stop: threading.Event
+    ) -> None:
+        self._store = store
+        self._classifier = classifier
+        self._batch = batch
+        self._rate = rate
+        self._stop = stop
+        self._due = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Work until all rows are done, or told to stop.
+
+        Rows that someone else holds, such as another process that rescores, are passed over and looked at again in
+        the end, until a whole round brings nothing; rows that the model rejects keep their old scores.
+        """
+        rows = 0
+        try:
+            with _progress(self._patiently(self._store.count)) as report:
+                while True:
+                    found = done = 0
+                    for ids in self._pages():
+                        found += len(ids)
+                        for part in _cut(ids, self._batch):
+                            done += (count := self._do(part))
+                            rows += count
+                            report(rows)
+                    left = found - done
+                    if not done or not left:
+                        break
+                    self._stop.wait(_AGAIN_S)
+        except Stopped:
+            return Outcome(rows, None)
+        return Outcome(rows, left)
+
+    def _pages(self) -> Iterator[list[str]]:
+        after: str | None = None
+        while ids := self._patiently(partial(self._store.page, after)):
+            yield ids
+            after = ids[-1]
+
+    def _do(self, ids: Sequence[str]) -> int:
+        """Score a batch once its time has come."""
+        self._stop.wait(max(0.0, self._due - time.monotonic()))
+        begun = time.monotonic()
+        count = self._patiently(partial(self._store.rescore, ids, self._score))
+        self._due = begun + count / self._rate
+        return count
+
+    def _score(self, rows: Sequence[Stored]) -> list[Scored]:
+        done: list[Scored] = []
+
+        def attempt(run: Sequence[tuple[str, str]]) -> None:
+            done.extend(score(self._classifier, run))
+
+        texts = [(row.transcript_id, normalize(row.text)) for row in rows]
+        for (name, _), error in bisect(texts, attempt):
+            log.warning("the model rejects a text, which keeps its old scores", transcript_id=name, error=str(error))
+        return done
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Do it, through any outage of the database."""
+        return wait_for("postgres", attempt, self._stop)
+
+
+def _cut(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Yield what is to be told how many rows are done: a bar on a terminal, elsewhere a log line now and then."""
+    log.info("rows to score anew", rows=total)
+    if sys.stderr.isatty():
+        columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("rows", total=total)
+            yield lambda rows: bar.update(task, completed=rows)
+        return
+    due = time.monotonic() + _REPORT_EVERY_S
+
+    def report(rows: int) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _REPORT_EVERY_S
+            log.info("scoring anew", rows=rows, of=total)
+
+    yield report
+
+
+def rescore(settings: Settings, wanted: Wanted, stop: threading.Event) -> Outcome:
+    """Score rows of older models anew.
+
+    Args:
+        settings: the database, the device, the backend, and where to keep what is downloaded.
+        wanted: what to score, with what and how fast.
+        stop: ends the run after the batch in hand.
+
+    Raises:
+        ConfigurationError: there is no such model, or no champion; or the deployment is wrong.
+    """
+    engine = connect(settings.required_database_url, "emotion-worker-rescore")
+    try:
+        wait_for("postgres", lambda: require_migrated(engine), stop)
+        named = wanted.model
+        row = None if named and Path(named).is_dir() else wait_for("postgres", lambda: registered(engine, named), stop)
+        if not named and not row:
+            raise ConfigurationError("there is no champion: name the model with --model")
+        folder = wait_for("model", partial(fetch_version, row, settings.model_cache), stop) if row else named
+        bundle = open_bundle(str(folder))
+        classifier = load_classifier(settings.model_copy(update={"model": str(bundle.folder)}))
+        created_at = row.created_at if row else _made_at(bundle.manifest)
+        store = RescoreStore(engine, wanted.since, classifier.version, created_at)
+        return Rescoring(store, classifier, batch=wanted.batch, rate=wanted.rate, stop=stop).run()
+    except Stopped:
+        return Outcome(0, None)
+    finally:
+        engine.dispose()
+
+
+def _made_at(manifest: Manifest) -> datetime:
+    try:
+        moment = datetime.fromisoformat(manifest.created_at)
+    except ValueError as error:
+        raise ConfigurationError(f"the bundle's created_at is no time ({error}): export it anew") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
