@@ -6,10 +6,13 @@ BIN := .venv/bin
 LABEL_STUDIO_VENV ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asr-emotions/label-studio
 LABEL_STUDIO_READY := $(LABEL_STUDIO_VENV)/ready-1.23.2
 
-.PHONY: demo test lint unit integration e2e test-label-studio test-compose docs clean
+.PHONY: demo demo-loop test lint unit integration e2e test-label-studio test-compose docs clean
 
 demo: .venv/ready  ## The whole flow on this machine, with sample calls
 	$(BIN)/emotion-worker demo
+
+demo-loop: .venv/ready  ## The learning loop on this machine: labels, a retraining, the gate, a swap; minutes
+	$(BIN)/python -m examples.loop
 
 test: lint unit integration e2e  ## Everything that must hold before a change lands
 

@@ -1,0 +1,1 @@
+"""The whole learning loop on this machine, with the commands as a user calls them: `make demo-loop`."""
