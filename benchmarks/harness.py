@@ -177,6 +177,11 @@ class WorkerProcess:
         lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:")) * 1024 / 1e6
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that all its threads have used; source: proc_pid_stat(5), utime and stime."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         """End it as an operator does."""
         self._process.terminate()

@@ -34,6 +34,11 @@ class Result(Struct, kw_only=True):
     with_msg_per_s: list[float]
     ratio: float
     """Of the medians, with to without."""
+    without_cpu_ms: list[float]
+    """CPU time of the worker for a message; what else the machine does blurs it less than it does the throughput."""
+    with_cpu_ms: list[float]
+    cpu_ratio: float
+    """Of the medians, with to without."""
     scored: int
     """Messages that the shadow has scored, over all rounds."""
 
@@ -66,8 +71,8 @@ class Rounds:
         self._round = 0
         self.scored = 0
 
-    def run(self, shadow: str) -> float:
-        """Return the messages a second of a worker that is warm, as is its candidate."""
+    def run(self, shadow: str) -> tuple[float, float]:
+        """Return the messages a second of a worker that is warm, as is its candidate, and the CPU ms of each."""
         given, place = self._given, self._place
         with place.engine.begin() as connection:
             connection.execute(text("TRUNCATE emotion_results, consumer_offsets, shadow_results"))
@@ -87,8 +92,10 @@ class Rounds:
                 worker.wait_for_stored(self._published)
                 time.sleep(1)  # For the candidate, which may be loading still.
             ((start,),) = place.query("SELECT clock_timestamp()")
+            before = worker.cpu_seconds()
             self._publish(given.messages)
             worker.wait_for_stored(self._published)
+            cpu_ms = (worker.cpu_seconds() - before) * 1000 / given.messages
         self.scored += self._shadowed()
         ((rows, seconds),) = place.query(
             "SELECT count(*) FILTER (WHERE processed_at > began), extract(epoch FROM max(processed_at) - min(began)) "
@@ -96,7 +103,7 @@ class Rounds:
             "WHERE processed_at > :start) AS first WHERE processed_at > :start",
             start=start,
         )
-        return float(rows) / float(seconds)
+        return round(float(rows) / float(seconds), 1), round(cpu_ms, 3)
 
     def _publish(self, count: int) -> None:
         self._place.publish(transcripts(self._published, self._published + count))
@@ -109,13 +116,13 @@ class Rounds:
 
 def measure(given: argparse.Namespace, model: str) -> Result:
     """Run rounds without the shadow and with it, in turns, so that what else the machine does falls on both."""
-    rates: dict[str, list[float]] = {"off": [], "candidate": []}
+    figures: dict[str, list[tuple[float, float]]] = {"off": [], "candidate": []}
     with services(given.partitions) as place, registered(place, model):
         rounds = Rounds(place, given, model)
         for turn in range(given.rounds):
-            for shadow in list(rates) if turn % 2 == 0 else reversed(rates):
-                rates[shadow].append(round(rounds.run(shadow), 1))
-    without, with_it = rates.values()
+            for shadow in list(figures) if turn % 2 == 0 else reversed(figures):
+                figures[shadow].append(rounds.run(shadow))
+    (without, without_cpu), (with_it, with_cpu) = (map(list, zip(*each, strict=True)) for each in figures.values())
     return Result(
         messages=given.messages,
         device=given.device,
@@ -123,6 +130,9 @@ def measure(given: argparse.Namespace, model: str) -> Result:
         without_msg_per_s=without,
         with_msg_per_s=with_it,
         ratio=round(float(np.median(with_it) / np.median(without)), 3),
+        without_cpu_ms=without_cpu,
+        with_cpu_ms=with_cpu,
+        cpu_ratio=round(float(np.median(with_cpu) / np.median(without_cpu)), 3),
         scored=rounds.scored,
     )
 
