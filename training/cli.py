@@ -12,6 +12,7 @@ from registry.errors import RegistryError
 from training.drift_cli import drift
 from training.errors import TrainingError, UnusableRecipe
 from training.labels.cli import datasets, labels
+from training.options import Names, Overrides
 from training.registry_cli import models, runs
 from training.retrain_cli import retrain
 from training.schedule_cli import schedule
@@ -31,12 +32,12 @@ app.command(schedule)
 def fit(  # noqa: PLR0913 - the command's options.
     *,
     recipe: str | None = None,
-    data: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    data: Names | None = None,
     base: str | None = None,
     output: Path,
     base_name: str | None = None,
     seed: int | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
+    set_: Overrides | None = None,
 ) -> None:
     """Fine-tune an encoder and write a bundle. Several GPUs: torchrun --nproc-per-node 2 -m training.cli fit ...
 
@@ -71,7 +72,7 @@ def fit(  # noqa: PLR0913 - the command's options.
 def evaluate(
     *,
     model: Path,
-    data: Annotated[list[str], Parameter(consume_multiple=True)],
+    data: Names,
     report: Path | None = None,
     json_: Annotated[Path | None, Parameter(name="--json")] = None,
 ) -> None:
@@ -140,7 +141,7 @@ def search(  # noqa: PLR0913 - the command's options.
     output: Path,
     recipe: str | None = None,
     trials: int = 20,
-    data: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    data: Names | None = None,
     base: str | None = None,
 ) -> None:
     """Search for better settings with optuna, and write the best as a recipe. Started again, it goes on.

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from registry.locations import delete, manifest_at, upload
 from registry.versions import CHANNEL, PRUNED, ModelVersion, all_versions, by_version, champion_before
 from registry.versions import champion as the_champion
-from schemas.bundle import Manifest
+from schemas.bundle import UnusableBundle, made_at
 from schemas.tables import model_versions
 from training.bundles import open_bundle
 from training.database import database_problems
@@ -60,7 +59,10 @@ def register(engine: Engine, folder: Path, store: str | None = None) -> str:
     *_, manifest = open_bundle(folder)
     version = manifest.version
     location = str(folder.resolve())
-    created_at = _created_at(folder, manifest)
+    try:
+        created_at = made_at(manifest)
+    except UnusableBundle as error:
+        raise UnusableModel(f"{folder}: {error}") from error
     with database_problems(), engine.connect() as connection:
         _require_new(connection, version)
     if store:
@@ -201,11 +203,3 @@ def _place(store: str, version: str) -> str:
     if "://" not in store:
         store = str(Path(store).resolve())
     return f"{store.rstrip('/')}/{version}"
-
-
-def _created_at(folder: Path, manifest: Manifest) -> datetime:
-    try:
-        moment = datetime.fromisoformat(manifest.created_at)
-    except ValueError as error:
-        raise UnusableModel(f"{folder}: created_at is no time ({error}). Export the bundle anew") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

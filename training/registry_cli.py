@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter, validators
 
 from training.errors import TrainingError
+from training.options import Store
 
 models = App(name="models", help="The models there are, and which of them is served.")
 runs = App(name="runs", help="What the retraining job did, and why.")
@@ -33,9 +34,7 @@ def list_models() -> None:
 
 
 @models.command
-def register(
-    folder: Path, /, *, store: Annotated[str | None, Parameter(env_var="TRAINING_MODEL_STORE")] = None
-) -> None:
+def register(folder: Path, /, *, store: Store = None) -> None:
     """Make a bundle a candidate.
 
     Example:

@@ -33,7 +33,7 @@ from training.recipes import write_recipe
 from training.registry import champion, promote, register, reject, versions
 from training.report import evaluate
 from training.retrain_settings import RetrainSettings
-from training.runs import Run, alone
+from training.runs import Ending, Run, alone
 from training.settings import FitSettings
 from training.snapshot import Snapshot, take
 from training.stopping import StopSignal
@@ -153,8 +153,7 @@ class _Retraining:
             promote(self._engine, version)
         else:
             reject(self._engine, version, reason)
-        self._run.finish("promoted" if promoted else "rejected", reason, version)
-        return Outcome(self._run.id, "promoted" if promoted else "rejected", reason, version)
+        return self._end("promoted" if promoted else "rejected", reason, version)
 
     def _champion(self) -> ModelVersion:
         """Return the champion; where there is none, the bundle that is served for want of one becomes it."""
@@ -175,8 +174,11 @@ class _Retraining:
         return lambda source: source not in learnt_whole and weight(source) > 0
 
     def _skip(self, reason: str) -> Outcome:
-        self._run.finish("skipped", f"{reason}; --force retrains all the same")
-        return Outcome(self._run.id, "skipped", f"{reason}; --force retrains all the same")
+        return self._end("skipped", f"{reason}; --force retrains all the same")
+
+    def _end(self, state: Ending, reason: str, version: str | None = None) -> Outcome:
+        self._run.finish(state, reason, version)
+        return Outcome(self._run.id, state, reason, version)
 
     def _rejected_before(self, old: ModelVersion, snapshot: Snapshot) -> int | None:
         """Return the latest run that rejected what came of the same labels, settings and champion."""

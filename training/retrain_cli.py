@@ -1,20 +1,19 @@
 """The command emotion-training retrain."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from training.options import Names, Overrides, Store, Work
 
 
 def retrain(  # noqa: PLR0913 - the command's options.
     *,
     recipe: str | None = None,
     force: bool = False,
-    store: Annotated[str | None, Parameter(env_var="TRAINING_MODEL_STORE")] = None,
-    work: Annotated[Path | None, Parameter(env_var="TRAINING_WORK")] = None,
+    store: Store = None,
+    work: Work = None,
     champion: Path | None = None,
-    public: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
+    public: Names | None = None,
+    set_: Overrides | None = None,
 ) -> None:
     """Fit a candidate on the labels in the database, and promote it if it is surely better than the champion.
 

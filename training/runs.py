@@ -23,7 +23,7 @@ LOCK: Final = 0x656D6F74696F6E
 _COLUMNS: Final = training_runs.c
 _UNFINISHED: Final = _COLUMNS.state.in_(("running", "interrupted"))
 
-Verdict = Literal["promoted", "rejected", "skipped"]
+Ending = Literal["promoted", "rejected", "skipped"]
 
 
 class AnotherRun(TrainingError):
@@ -74,7 +74,7 @@ class Run:
         """
         self._set(details=_COLUMNS.details.op("||")(details))
 
-    def finish(self, state: Verdict, reason: str, model_version: str | None = None) -> None:
+    def finish(self, state: Ending, reason: str, model_version: str | None = None) -> None:
         """Say how the run ended.
 
         Raises:

@@ -8,6 +8,8 @@ from typing import Annotated
 import structlog
 from cyclopts import Parameter
 
+from training.options import Names, Overrides, Store, Work
+
 log = structlog.get_logger(__name__)
 
 
@@ -16,11 +18,11 @@ def schedule(  # noqa: PLR0913 - the command's options.
     cron: Annotated[str, Parameter(env_var="TRAINING_CRON")],
     timezone: Annotated[str | None, Parameter(env_var="TRAINING_TIMEZONE")] = None,
     recipe: str | None = None,
-    store: Annotated[str | None, Parameter(env_var="TRAINING_MODEL_STORE")] = None,
-    work: Annotated[Path | None, Parameter(env_var="TRAINING_WORK")] = None,
+    store: Store = None,
+    work: Work = None,
     champion: Path | None = None,
-    public: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
+    public: Names | None = None,
+    set_: Overrides | None = None,
 ) -> None:
     """Call `retrain` at the dates of a cron expression, until SIGTERM or Ctrl-C.
 

@@ -7,6 +7,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.utils.tqdm import disable_progress_bars
 from tokenizers import Tokenizer
 
+from registry.errors import first_line
 from schemas.bundle import CONFIG, MANIFEST, Manifest, UnusableBundle, read_config, read_manifest
 from worker.errors import ConfigurationError
 
@@ -51,11 +52,6 @@ def damaged(folder: Path, what: str, error: Exception | None = None) -> Configur
     return ConfigurationError(
         f"model {folder}: {what}{f' ({first_line(error)})' if error else ''}. Copy or export the bundle anew"
     )
-
-
-def first_line(error: Exception) -> str:
-    """Return what a library says first; some write whole paragraphs."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _download(name: str) -> Path:

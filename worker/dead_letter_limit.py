@@ -60,6 +60,8 @@ class DeadLetterLimit:
         Raises:
             TooManyDeadLetters: the breaker is open.
         """
+        if not self._in_a_row:
+            return
         outcomes = dict.fromkeys(map(_place, (item.record for item in chunk.utterances)), False)
         outcomes |= _dead(chunk.rejected)
         self._count(sorted(outcomes.items()), chunk.rejected)
@@ -70,12 +72,10 @@ class DeadLetterLimit:
         Raises:
             TooManyDeadLetters: the breaker is open.
         """
-        if rejected:
+        if rejected and self._in_a_row:
             self._count(_dead(rejected).items(), rejected)
 
     def _count(self, outcomes: Iterable[tuple[tuple[str, int, int], bool]], rejected: Sequence[Rejected]) -> None:
-        if not self._in_a_row:
-            return
         with self._lock:
             self._is_dead.update(outcomes)
             if rejected:  # Nothing else can open it.

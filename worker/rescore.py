@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from schemas.bundle import Manifest
+from schemas.bundle import UnusableBundle, made_at
 from schemas.normalization import normalize
 from worker.bisection import bisect
 from worker.bundles import open_bundle
@@ -184,18 +184,12 @@ def rescore(settings: Settings, wanted: Wanted, stop: threading.Event) -> Outcom
         folder = wait_for("model", partial(fetch_version, row, settings.model_cache), stop) if row else named
         bundle = open_bundle(str(folder))
         classifier = load_classifier(settings.model_copy(update={"model": str(bundle.folder)}))
-        created_at = row.created_at if row else _made_at(bundle.manifest)
+        created_at = row.created_at if row else made_at(bundle.manifest)
         store = RescoreStore(engine, wanted.since, classifier.version, created_at)
         return Rescoring(store, classifier, batch=wanted.batch, rate=wanted.rate, stop=stop).run()
+    except UnusableBundle as error:
+        raise ConfigurationError(f"the bundle's {error}") from error
     except Stopped:
         return Outcome(0, None)
     finally:
         engine.dispose()
-
-
-def _made_at(manifest: Manifest) -> datetime:
-    try:
-        moment = datetime.fromisoformat(manifest.created_at)
-    except ValueError as error:
-        raise ConfigurationError(f"the bundle's created_at is no time ({error}): export it anew") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

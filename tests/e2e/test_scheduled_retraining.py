@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from bundles import WORDS, make_bundle
-from services import wait_for
+from services import engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select, text
 
 from schemas.emotions import EMOTIONS
@@ -27,11 +27,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url)
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect)
 
 
 @pytest.fixture

@@ -12,3 +12,35 @@ def flow(kafka: str, topic: str, postgres_url: str, tmp_path: Path) -> Iterator[
     flow = Flow(kafka, topic, postgres_url, tmp_path)
     yield flow
     flow.close()
+
+
+# Below, torch and transformers are imported where they are needed: most tests here start without them.
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks as small as those of tests are faster on one thread, by far so where the cores are busy otherwise."""
+    import torch  # noqa: PLC0415 - see above.
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published files of three small sets."""
+    from fits import make_data  # noqa: PLC0415 - see above.
+
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder small enough to be fitted."""
+    from fits import make_base  # noqa: PLC0415 - see above.
+
+    return make_base(tmp_path_factory.mktemp("base"))

@@ -1,10 +1,11 @@
 """What `models compare` says of two models, from real tables."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from services import engine_fixture
 from sqlalchemy import Engine, Table
 
 from schemas.emotions import EMOTIONS
@@ -23,11 +24,7 @@ STORED = {
 }
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url)
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect)
 
 
 def put(engine: Engine, table: Table, version: str, said: dict[str, Sequence[str]], **more: object) -> None:

@@ -1,11 +1,10 @@
 """Sessions on a real Postgres: none holds its locks for ever, and none holds anything that a pooler would mix up."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from chunks import TOPIC, chunk_of, message
-from services import wait_for
+from services import engine_fixture, wait_for
 from sqlalchemy import Engine, Pool, event, text
 
 from worker.database import connect
@@ -14,12 +13,7 @@ from worker.migrate import downgrade, migrate
 from worker.records import Claim, Partition
 from worker.store import ResultStore
 
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url, "test")
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect, "test")
 
 
 def test_a_session_that_stood_still_in_a_transaction_is_ended_and_its_work_done_again(

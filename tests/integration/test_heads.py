@@ -4,14 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fits import BERT, BRIEF, ENCODERS, OTHERS, WORDS, arguments, make_base, make_data
+from fits import BERT, BRIEF, ENCODERS, OTHERS, WORDS, arguments, make_base
 from numpy.typing import NDArray
 from transformers import pipeline
 
@@ -24,22 +23,10 @@ from training.onnx_export import export_onnx
 from worker.classifier import EmotionClassifier
 from worker.errors import ConfigurationError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MEAN = ["network.pooling=mean", "network.head_layers=2", "network.head_width=24", "network.head_dropout=0.2"]
 TEXTS = [f"ну {other} {word}" for word, *_ in WORDS for other, _ in OTHERS] + ["да", "вот так " * 30]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are faster on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 def run(words: list[str]) -> int:

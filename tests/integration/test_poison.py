@@ -1,14 +1,14 @@
 """A few bad records among many good ones: the good ones become rows, and few calls find the bad ones."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from chunks import TOPIC, chunk_of, message
 from fakes import POISON, StubClassifier
 from flow import Flow
-from services import wait_for
+from services import engine_fixture, wait_for
 from sqlalchemy import Connection, Engine
 
 from worker.database import connect
@@ -35,11 +35,7 @@ class CountingStore(ResultStore):
         super()._copy(connection, utterances, model_version)
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url, "test")
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect, "test")
 
 
 @pytest.fixture

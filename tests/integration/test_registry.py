@@ -1,7 +1,7 @@
 """The model registry: one champion at any time, always a complete bundle, and a way back."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -9,7 +9,7 @@ from threading import Barrier
 import psycopg
 import pytest
 from bundles import make_bundle
-from services import Postgres
+from services import Postgres, engine_fixture
 from sqlalchemy import Engine, select, text
 
 from registry.errors import BrokenBundle, UnusableLocation
@@ -34,11 +34,7 @@ from training.registry import (
 Registered = Callable[..., list[str]]
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url)
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect)
 
 
 @pytest.fixture

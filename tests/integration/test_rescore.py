@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -13,7 +12,7 @@ import pytest
 from bundles import SAID, make_bundle
 from commands import WORKER
 from fakes import POISON, StubClassifier, scores_of
-from services import Postgres, wait_for
+from services import Postgres, engine_fixture, wait_for
 from sqlalchemy import Engine, func, select
 
 from schemas.emotions import EMOTIONS
@@ -31,11 +30,7 @@ MADE = datetime(2026, 3, 1, tzinfo=UTC)
 QUICK = 1e6
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url, "test")
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect, "test")
 
 
 def put(engine: Engine, count: int, prefix: str = "id", **columns: Any) -> None:

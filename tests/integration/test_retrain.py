@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from bundles import WORDS, make_bundle
 from fits import make_base
 from sqlalchemy import Engine, select
@@ -27,6 +26,8 @@ from training.retrain import retrain
 from training.retrain_settings import read_settings
 from training.stopping import Interrupted, StopSignal
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SAYS = dict(zip(EMOTIONS, WORDS[-7:], strict=True))
 FILLING = WORDS[1:13]
 QUICK = ["learning.learning_rate=2e-3", "learning.batch_size=16", "learning.epochs.other=12", "gate.growth=100"]
@@ -44,15 +45,6 @@ def labels(count: int, **fields: Any) -> list[Label]:
             Label(text=" ".join([*around[place], SAYS[emotion]]), emotions=(emotion,), origin="calls", **fields)
         )
     return made
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are faster on one thread, and by far so where the cores are busy with other things."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from services import Postgres, wait_for
+from services import Postgres, engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select, text
 
 from schemas.tables import training_runs
@@ -28,11 +27,7 @@ with alone(connect(sys.argv[1]), Path(sys.argv[2])) as run:
 """
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url)
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from services import Postgres, wait_for
+from services import Postgres, engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select, text
 
 from schemas.tables import training_runs
@@ -48,11 +48,7 @@ with on_signals(), alone(connect(url), Path(work)) as run:
 """
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url)
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect)
 
 
 class Schedule:

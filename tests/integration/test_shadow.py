@@ -11,7 +11,7 @@ from chunks import chunk_of, message
 from fakes import POISON, StubClassifier, scores_of
 from flow import Flow
 from probe import Probe
-from services import Postgres, wait_for
+from services import Postgres, engine_fixture, wait_for
 from sqlalchemy import Engine, select, update
 from structlog.testing import capture_logs
 
@@ -30,11 +30,7 @@ from worker.shadow import Shadow, chosen
 POLL_S = 0.1
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url, "test")
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect, "test")
 
 
 @pytest.fixture

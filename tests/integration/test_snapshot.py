@@ -1,11 +1,11 @@
 """The labels in the table, as a retraining takes them."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from services import engine_fixture
 from sqlalchemy import Engine, text
 
 from schemas.emotions import EMOTIONS
@@ -23,11 +23,7 @@ THINGS = ["заказ", "мастер", "договор", "счет", "курь�
 TEXTS = [f"где {thing} в {place}" for thing in THINGS for place in PLACES]
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url)
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect)
 
 
 def label(words: str, *emotions: str, origin: str = "calls", **fields: object) -> Label:

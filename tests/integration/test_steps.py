@@ -4,12 +4,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fits import BRIEF, TINY, arguments, make_base, make_data
 from transformers import BertConfig, TrainerCallback
 
@@ -18,16 +17,9 @@ from training.fitting import training_sets
 from training.recipes import read_recipe
 from training.student import fit_student
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHALLOW = TINY | {"num_hidden_layers": 1}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are faster on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
-from fits import QUICK, arguments, make_base, make_data
+from fits import QUICK, arguments
 from safetensors.torch import load_file
 from services import wait_for
 from transformers import TrainerCallback
@@ -29,30 +28,11 @@ from training.retrain_settings import read_settings
 from training.settings import FitSettings
 from training.stopping import Interrupted, StopSignal, on_signals
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = [*QUICK, "learning.ema=0.9"]
 STUDENT = [*SETTINGS, "teaching.folds=0", "learning.epochs.ru_go_emotions=30"]
 TEACHERS = [*SETTINGS, "teaching.epochs=6", "learning.epochs.ru_go_emotions=2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are faster on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("OMP_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base(tmp_path_factory.mktemp("base"))
 
 
 class Fit:

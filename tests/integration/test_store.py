@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from chunks import TOPIC, chunk_of, message
 from fakes import StubClassifier, scores_of
+from services import engine_fixture
 from sqlalchemy import Engine, event, text
 
 from schemas.emotions import EMOTIONS
@@ -26,11 +27,7 @@ def bury_none(rejected: Sequence[Rejected]) -> None:
     assert not rejected
 
 
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = connect(postgres_url, "test")
-    yield engine
-    engine.dispose()
+engine = engine_fixture(connect, "test")
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """What teachers of two generations and fine labels leave: a bundle like any other."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from fits import QUICK, arguments, make_base, make_data
+from fits import QUICK, arguments
 from transformers import AutoModelForSequenceClassification
 
 from schemas.bundle import MANIFEST, read_manifest
@@ -15,23 +13,15 @@ from training.checkpoints import Checkpoints
 from training.cli import main
 from training.sources import FINE
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are faster on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_fine_labels_and_a_second_generation_of_teachers_leave_a_plain_bundle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the teachers said is looked at below.
     monkeypatch.setattr(Checkpoints, "discard", lambda _: None)
-    (tmp_path / "data").mkdir()
-    data, base, bundle = make_data(tmp_path / "data"), make_base(tmp_path / "base"), tmp_path / "models" / "small"
+    bundle = tmp_path / "models" / "small"
     settings = [*QUICK, "teaching.generations=2", "learning.fine_weight=1"]
     with pytest.raises(SystemExit) as ended:
         main(arguments(data, base, bundle, settings))

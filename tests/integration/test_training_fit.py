@@ -3,15 +3,13 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-import torch
 import yaml
-from fits import BRIEF, ENCODERS, QUICK, WORDS, arguments, make_base, make_data
+from fits import BRIEF, ENCODERS, QUICK, WORDS, arguments, make_base
 from services import wait_for
 from transformers import AutoTokenizer, pipeline
 
@@ -19,26 +17,7 @@ from schemas.bundle import MANIFEST, Manifest, read_manifest
 from schemas.emotions import EMOTIONS
 from training.cli import main
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are faster on one thread, and by far so where the cores are busy with other things."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("OMP_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base(tmp_path_factory.mktemp("base"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def fit(data: Path, base: Path, output: Path, settings: list[str]) -> Manifest:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_sets import examples
 
 from schemas.emotions import EMOTIONS
 from training.distillation import heard, originals, soften, taught, teachers, together
@@ -13,21 +14,6 @@ from training.lessons import FINE_HEAD
 from training.settings import Teaching
 from training.sources import FINE, grouped
 from training.unlabelled import read_lines
-
-
-def examples(source: str = "cedr", language: str = "ru", rows: int = 3) -> Examples:
-    targets = np.zeros((rows, len(EMOTIONS)), np.float32)
-    targets[:, 3] = 1
-    annotated = np.ones_like(targets, np.bool_)
-    annotated[:, 1] = source != "cedr"
-    return Examples(
-        source=source,
-        language=language,
-        ids=[f"id{at}" for at in range(rows)],
-        texts=[f"Ну, {'а' * at}!" for at in range(rows)],
-        targets=targets,
-        annotated=annotated,
-    )
 
 
 def test_a_teacher_says_the_mean_of_what_its_two_heads_say_of_an_emotion() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from example_sets import examples
 from transformers import BertConfig, BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -28,21 +29,6 @@ SETTINGS = FitSettings(data=(), base="", output=Path("unused"), learning=Learnin
 def lengths(texts: list[str], **_: object) -> dict[str, list[list[int]]]:
     """Tokenize into as many ids as there are characters."""
     return {"input_ids": [[7] * (len(text) + 2) for text in texts]}
-
-
-def examples(source: str = "cedr", language: str = "ru", rows: int = 3) -> Examples:
-    targets = np.zeros((rows, len(EMOTIONS)), np.float32)
-    targets[:, 3] = 1
-    annotated = np.ones_like(targets, np.bool_)
-    annotated[:, 1] = source != "cedr"
-    return Examples(
-        source=source,
-        language=language,
-        ids=[f"id{at}" for at in range(rows)],
-        texts=[f"Ну, {'а' * at}!" for at in range(rows)],
-        targets=targets,
-        annotated=annotated,
-    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,18 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Names = Annotated[list[str], Parameter(consume_multiple=True)]
+"""Sets: folders, files or hub names."""
+
+Overrides = Annotated[list[str], Parameter(name="--set", consume_multiple=True)]
+"""Settings on top of a recipe, as name=value."""
+
+Store = Annotated[str | None, Parameter(env_var="TRAINING_MODEL_STORE")]
+"""Folder or URL of the bundles."""
+
+Work = Annotated[Path | None, Parameter(env_var="TRAINING_WORK")]
+"""Folder for what a run has on the disk while it lasts."""
