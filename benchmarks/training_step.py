@@ -1,6 +1,6 @@
 """What one step of learning costs: milliseconds, and operators that the host starts.
 
-    python benchmarks/training_step.py [--base models/ru-emotions-small] [--rows 256] [--steps 60] [--compile]
+    python benchmarks/training_step.py [--rows 256] [--steps 60] [--compile | --no-graphs]
 
 A network of the base's shape learns random rows as long as transcripts are, by `training.fine_tune.fit`. The first
 third of the steps is not counted. Operators are on a GPU the kernels that are launched; on a CPU those of torch that
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--no-graphs", action="store_true")
     given = parser.parse_args()
     random = np.random.default_rng(0)
     count = given.rows * given.steps
@@ -67,7 +68,7 @@ def main() -> None:
     config.num_labels = COLUMNS
     ids = [random.integers(4, config.vocab_size, length) for length in random.integers(6, 32, count)]
     lesson = Lesson([(1.0, Ids(ids))], targets, np.ones_like(targets), 1)
-    learning = Learning(batch_size=given.rows, torch_compile=given.compile)
+    learning = Learning(batch_size=given.rows, torch_compile=given.compile, cuda_graphs=not given.no_graphs)
     settings = FitSettings(data=(), base=given.base, output=Path("unused"), learning=learning)
     factory: Any = AutoModelForSequenceClassification
     clock = Clock(given.steps)
@@ -75,8 +76,10 @@ def main() -> None:
     fit(factory.from_config(config), tokenizer, [lesson], settings, 0, quiet=True, callbacks=[clock])
     took = np.diff(clock.ended[given.steps // 3 : -1])
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    graphs = torch.cuda.is_available() and not given.no_graphs
+    how = "compiled" if given.compile else "as CUDA graphs" if graphs else "operator by operator"
     print(
-        f"{device}, {given.rows} rows a step, {'compiled' if given.compile else 'as it is'}: "
+        f"{device}, {given.rows} rows a step, {how}: "
         f"{1e3 * statistics.median(took):.1f} ms and {clock.operators():,} operators a step"
     )
 

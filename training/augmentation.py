@@ -20,6 +20,9 @@ _NO_WORD: Final = re.compile(r"[^\w\s]|_")
 _SYNONYMS_A_TEXT: Final = 0.2
 _LIKELY: Final = 0.5
 
+_MISHEARD: Final = 4
+"""Variants with recognition errors of a text that is seen as often; errors seen again and again are learnt by heart."""
+
 
 class Form(NamedTuple):
     """Texts of a set in one form, and the share of the passes that sees them so."""
@@ -67,7 +70,15 @@ def _varied(examples: Examples, spoken: list[str], settings: FitSettings) -> Ite
     if wanted.back_translated and examples.back_translated is not None:
         yield Form(wanted.back_translated, [as_spoken(text) for text in examples.back_translated])
     if wanted.noisy:
-        yield Form(wanted.noisy, [as_spoken(add_noise(text, wanted.word_error_rate, random)) for text in spoken])
+        variants = max(1, min(_MISHEARD, settings.passes(examples.source)))
+        for variant in range(variants):
+            yield Form(wanted.noisy / variants, list(_misheard(spoken, wanted.word_error_rate, settings.seed, variant)))
+
+
+def _misheard(spoken: list[str], rate: float, seed: int, variant: int) -> Iterator[str]:
+    # Each text has a generator of its own, so that what becomes of it depends on no other.
+    for at, text in enumerate(spoken):
+        yield as_spoken(add_noise(text, rate, np.random.default_rng((seed, variant, at))))
 
 
 def _smiling(examples: Examples, settings: FitSettings) -> list[Form]:

@@ -63,7 +63,7 @@ def finish(
     Raises:
         UnusableOutput: the bundle cannot be written.
     """
-    model, tokenizer, history, pieces = student
+    model, tokenizer, _, history, pieces = student
     keep_served(model)
     if not settings.warm_start:
         tokenizer = cut(model, tokenizer, pieces_to_keep(tokenizer, pieces))

@@ -124,6 +124,6 @@ def _labelled_by_a_student(
         if state.is_main_process:
             log.info("the first student labels lines", lines=len(lines))
             max_tokens = settings.learning.max_tokens
-            save(checkpoints.file(UNLABELLED), score_spoken(first.model, first.tokenizer, lines, max_tokens))
+            save(checkpoints.file(UNLABELLED), score_spoken(first, lines, max_tokens))
         state.wait_for_everyone()
     return labelled(lines, checkpoints.load(UNLABELLED), teaching.unlabelled_weight)

@@ -119,7 +119,7 @@ def lesson(
         forms=[(form.share, _tokenize(form, tokenizer, learning.max_tokens)) for form in spellings],
         targets=targets,
         weights=weights,
-        passes=learning.passes(examples.source) if passes is None else passes,
+        passes=settings.passes(examples.source) if passes is None else passes,
     )
 
 

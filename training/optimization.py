@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import Trainer, TrainerCallback, TrainingArguments, get_scheduler
 from transformers.training_args import OptimizerNames
 
@@ -72,6 +71,7 @@ def optimizer_and_schedule(model: Any, learning: Learning, steps: int, arguments
 class Average(TrainerCallback):
     """Keeps an exponential moving average of the weights, which takes their place in the end.
 
+    It begins with the weights after the first step. Torch's own, AveragedModel, waits for the GPU at each step.
     Source: Polyak and Juditsky (1992), https://doi.org/10.1137/0330046.
 
     Args:
@@ -80,25 +80,30 @@ class Average(TrainerCallback):
     """
 
     def __init__(self, model: Any, decay: float) -> None:
-        self._model = model
-        self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        self._weights: list[torch.Tensor] = list(model.parameters())
+        self._decay = decay
+        self._average: list[torch.Tensor] | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Go on from the average of the checkpoint that the run goes on from."""
         file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _AVERAGE
-        self._average.to(args.device)
         if file.is_file():
-            self._average.load_state_dict(torch.load(file, map_location=args.device, weights_only=True))
+            self._average = torch.load(file, map_location=args.device, weights_only=True)
 
+    @torch.no_grad()
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Take the step's weights in."""
-        self._average.update_parameters(self._model)
+        if self._average is None:
+            self._average = [weight.detach().clone() for weight in self._weights]
+        else:
+            torch._foreach_lerp_(self._average, self._weights, 1 - self._decay)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Keep the average beside the checkpoint."""
-        file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _AVERAGE
-        torch.save(self._average.state_dict(), file)
+        torch.save(self._average, Path(args.output_dir) / f"checkpoint-{state.global_step}" / _AVERAGE)
 
+    @torch.no_grad()
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Put the average in the model's place."""
-        self._model.load_state_dict(self._average.module.state_dict())
+        for weight, average in zip(self._weights, self._average or self._weights, strict=True):
+            weight.copy_(average)

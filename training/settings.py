@@ -4,11 +4,14 @@ Each field is what it is for a reason that docs/experiments.md gives with figure
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from training.examples import UNLABELLED
 
 SERVED: Final = ("ru_go_emotions", "goemotions")
 """Sets that teach the served output head with all their weight: one annotation, in two languages."""
@@ -82,8 +85,8 @@ class Learning(_Part):
         word_dropout: share of the tokens that are hidden, drawn anew for each pass.
         fine_weight: what GoEmotions' 28 labels weigh, on a head of their own that is not kept; 0 for none.
         ema: decay a step of an exponential moving average of the weights, which is then what is kept; 0 for none.
-        torch_compile: compile the network first, which takes a minute or two. Meant for GPUs whose host is slow;
-            measure a short run with it and without.
+        cuda_graphs: on a GPU, start a step's passes as one, where the encoder is known to allow it.
+        torch_compile: compile the network first in place of that, which takes a minute or two.
     """
 
     epochs: Mapping[str, Count] = _EPOCHS
@@ -102,6 +105,7 @@ class Learning(_Part):
     word_dropout: Share = 0.1
     fine_weight: Annotated[float, Field(ge=0)] = 0.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    cuda_graphs: bool = True
     torch_compile: bool = False
 
     @field_validator("epochs", "served_weight", mode="before")
@@ -181,6 +185,19 @@ class Augmentation(_Part):
     synthetic: Mapping[str, Count] = {}
 
 
+class Taken(_Part):
+    """The labels of a retraining: what the next one must know of them, and reads in the bundle.
+
+    Attributes:
+        at: when they were taken from the table; what came in since is new.
+        learnt_whole: sets that what the fit goes on from had learnt before their labels had sides: their rows would
+            flatter all that comes of it.
+    """
+
+    at: datetime
+    learnt_whole: tuple[str, ...] = ()
+
+
 class FitSettings(_Part):
     """How to fit.
 
@@ -197,6 +214,8 @@ class FitSettings(_Part):
         precision: the one that is wanted, where that is the aim.
         report_to: services that transformers' Trainer reports to, such as tensorboard.
         seed: of weights, order and forms.
+        taken: when `data` was taken from the table of labels, and what may not judge: `retrain` says it in the recipe
+            that it leaves, and the next one reads it in the bundle.
     """
 
     data: tuple[str, ...]
@@ -210,7 +229,12 @@ class FitSettings(_Part):
     precision: Share = 0.8
     report_to: tuple[str, ...] = ()
     seed: int = 0
+    taken: Taken | None = None
     network: Network = Network()
     learning: Learning = Learning()
     teaching: Teaching = Teaching()
     augmentation: Augmentation = Augmentation()
+
+    def passes(self, source: str) -> int:
+        """Return how often a set, or the lines that a first student labelled, is seen."""
+        return self.teaching.unlabelled_epochs if source == UNLABELLED else self.learning.passes(source)

@@ -18,10 +18,11 @@ log = structlog.get_logger(__name__)
 
 
 class Student(NamedTuple):
-    """A network that has learned, what the Trainer logged, and the vocabulary's ids that its Russian texts used."""
+    """A network that has learned, its heads, what the Trainer logged, and the ids that its Russian texts used."""
 
     model: Any
     tokenizer: Any
+    heads: list[str]
     history: list[dict[str, float]]
     pieces: set[int]
 
@@ -50,7 +51,7 @@ def fit_student(
         names = heads(sets, settings.learning.fine_weight)
         model, tokenizer = open_base(settings.base, columns(names), settings.seed, settings.network)
     lessons = [
-        lesson(examples, tokenizer, names, settings, passes=_passes(examples.source, settings, share))
+        lesson(examples, tokenizer, names, settings, passes=_some(settings.passes(examples.source), share))
         for examples in sets
     ]
     log.info("a network learns", what=resumable.folder.name if resumable else "trial", heads=names)
@@ -61,9 +62,8 @@ def fit_student(
         if examples.language == "ru" and examples.source != UNLABELLED
     ]
     pieces = set().union(*(ids.distinct() for lesson in russian for _, ids in lesson.forms))
-    return Student(model, tokenizer, history, pieces)
+    return Student(model, tokenizer, names, history, pieces)
 
 
-def _passes(source: str, settings: FitSettings, share: float) -> int:
-    passes = settings.teaching.unlabelled_epochs if source == UNLABELLED else settings.learning.passes(source)
+def _some(passes: int, share: float) -> int:
     return max(1, round(passes * share)) if passes else 0

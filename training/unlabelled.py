@@ -3,17 +3,19 @@
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.emotions import EMOTIONS
 from training.augmentation import as_spoken
+from training.distillation import heard
 from training.errors import UnusableData
 from training.examples import UNLABELLED, Examples
+from training.lessons import columns
 from training.network import score
-from training.thresholds import probabilities
+from training.student import Student
 
 Floats = NDArray[np.float32]
 
@@ -54,18 +56,21 @@ def _text_files(place: Path) -> list[Path]:
 
 
 def labelled(lines: list[str], scores: Floats, weight: float) -> Examples:
-    """Make examples of lines and the scores that a student gave them."""
+    """Make examples of lines and the scores that a student gave them: n x 7, or x 35 with the fine labels'."""
+    seven = len(EMOTIONS)
     return Examples(
         source=UNLABELLED,
         language="ru",
         ids=[f"{UNLABELLED}-{at}" for at in range(len(lines))],
         texts=lines,
-        targets=scores,
-        annotated=np.ones((len(lines), len(EMOTIONS)), np.bool_),
+        targets=scores[:, :seven],
+        annotated=np.ones((len(lines), seven), np.bool_),
+        fine=scores[:, seven:] if scores.shape[1] > seven else None,
         weight=weight,
     )
 
 
-def score_spoken(model: Any, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Floats:
-    """Return probabilities of texts in ASR form, shape (len(texts), 7)."""
-    return probabilities(score(model, tokenizer, [as_spoken(text) for text in texts], max_tokens))
+def score_spoken(student: Student, texts: Sequence[str], max_tokens: int) -> Floats:
+    """Return what a student says of texts in ASR form: probabilities, shape (len(texts), 7 or 35); see `heard`."""
+    spoken, heads = [as_spoken(text) for text in texts], student.heads
+    return heard(score(student.model, student.tokenizer, spoken, max_tokens, columns=columns(heads)), heads)

@@ -12,10 +12,10 @@ import pytest
 from fits import BRIEF, TINY, arguments, make_base, make_data
 from transformers import BertConfig, TrainerCallback
 
-from training.fine_tune import _InOrder
 from training.fitting import training_sets
 from training.recipes import read_recipe
 from training.student import fit_student
+from training.trainer import InOrder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,5 +91,5 @@ def test_without_a_compiler_one_line_says_what_to_do(folder: Path, tmp_path: Pat
 def test_a_step_of_ours_is_one_of_the_trainers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = losses(folder, "base")
     for shortcut in ("training_step", "floating_point_ops", "_clip_grad_norm"):
-        monkeypatch.delattr(_InOrder, shortcut)
+        monkeypatch.delattr(InOrder, shortcut)
     assert losses(folder, "base") == pytest.approx(ours, abs=1e-6)

@@ -1,0 +1,135 @@
+"""transformers' Trainer, as a curriculum needs it."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from training.graphs import Passes
+from training.settings import FitSettings
+from training.stopping import StopSignal
+
+_STEPS_TO_AGREE: Final = 10
+"""A question that torchrun's processes wait for costs too much after each step."""
+
+_CHECKPOINTS: Final = 5
+"""How many a run leaves, evenly spread; only the last is kept."""
+
+
+def arguments_of(  # noqa: PLR0913 - what makes a run.
+    folder: Path, settings: FitSettings, seed: int, steps: int, *, keeps: bool, quiet: bool
+) -> TrainingArguments:
+    """Return how the Trainer is to run.
+
+    Args:
+        folder: for checkpoints.
+        settings: of the run.
+        seed: of dropout.
+        steps: of the run.
+        keeps: whether it leaves checkpoints.
+        quiet: show no bar.
+    """
+    cuda = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=1,
+        bf16=cuda,
+        torch_compile=settings.learning.torch_compile,
+        average_tokens_across_devices=False,  # Our loss is a mean over rows; the Trainer would multiply it by the GPUs.
+        use_cpu=not cuda,
+        ddp_backend="gloo" if "WORLD_SIZE" in os.environ and not cuda else None,
+        seed=seed,
+        dataloader_num_workers=2 if cuda else 0,
+        remove_unused_columns=False,
+        logging_nan_inf_filter=False,  # It would wait for the GPU at each step.
+        save_strategy="steps" if keeps else "no",
+        save_steps=max(1, -(-steps // _CHECKPOINTS)),
+        save_total_limit=1,
+        logging_steps=max(1, min(100, steps // 20)),
+        disable_tqdm=quiet or not sys.stderr.isatty(),
+        report_to="none",  # Ours are given as callbacks.
+    )
+    # Of several GPUs one is used; all are by torchrun, since threads for each would be slower than one alone.
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # noqa: SLF001 - the Trainer has no other way to say it.
+    arguments.per_device_train_batch_size = max(1, settings.learning.batch_size // arguments.world_size)
+    return arguments
+
+
+class InOrder(Trainer):
+    """A Trainer that keeps the curriculum's order, and spares the host what it can.
+
+    Each step of a small network is over on the GPU before the host has started the next: what the Trainer asks of
+    all modules, step by step, is time lost.
+
+    Attributes:
+        graphed: whether passes are to be CUDA graphs.
+    """
+
+    graphed = False
+    _passes: Passes | None = None
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:  # noqa: ARG002 - the Trainer's.
+        """Return the loss of a batch, with its gradients taken."""
+        network: Any = self.model
+        if not network.training:  # It is scored now and then, in a search.
+            model.train()
+        prepared = self._prepare_inputs(inputs)
+        if self.graphed and self._passes is None:
+            rows, pad = self.args.per_device_train_batch_size, network.config.pad_token_id or 0
+            self._passes = Passes(network, partial(self._loss_of, model), rows, pad)
+        if self._passes is not None and self._passes.fit(prepared):
+            return self._passes(prepared)
+        loss = self._loss_of(model, prepared)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def _loss_of(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        with self.compute_loss_context_manager():
+            loss: Any = self.compute_loss(model, inputs)
+        taken: torch.Tensor = loss
+        return taken
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:  # noqa: ARG002 - the Trainer's.
+        """Count none: nobody asks."""
+        return 0
+
+    def _clip_grad_norm(self, model: Any) -> torch.Tensor:  # noqa: ARG002 - the Trainer's.
+        optimizer: Any = self.optimizer
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        return torch.nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        dataset: Any = train_dataset or self.train_dataset
+        return SequentialSampler(dataset)
+
+
+class EndAtCheckpoint(TrainerCallback):
+    """Saves a checkpoint and ends the fit, after the step in which a signal came.
+
+    Args:
+        stop: set by the signal.
+    """
+
+    def __init__(self, stop: StopSignal) -> None:
+        self._stop = stop
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """End the fit, if it is time."""
+        if args.world_size > 1:
+            if state.global_step % _STEPS_TO_AGREE:
+                return
+            self._tell_the_others(args.device)
+        if self._stop.is_set():
+            control.should_save = control.should_training_stop = True
+
+    def _tell_the_others(self, device: Any) -> None:
+        """Have the signal come to all of torchrun's processes: they must end after the same step."""
+        came = torch.tensor(int(self._stop.is_set()), device=device)
+        torch.distributed.all_reduce(came, torch.distributed.ReduceOp.MAX)
+        if came:
+            self._stop.set()
