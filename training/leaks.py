@@ -134,9 +134,9 @@ def without_leaks(
         refused += [leaks.get(row) or _with_its_id(examples, row, by_id[examples.ids[row]]) for row in at]
         kept.append(examples.take(np.setdiff1d(np.arange(len(examples)), np.array(at, np.intp))))
     counts = Counter(leak.source for leak in refused)
-    log.info("rows too near evaluation rows are refused", total=len(refused), **counts)
+    log.info("rows too near evaluation rows are refused", total=len(refused), sets=dict(counts))
     if listing:
-        _write(refused, listing)
+        write_leaks(refused, listing)
     return kept, refused
 
 
@@ -159,7 +159,12 @@ def _with_its_id(examples: Examples, row: int, leak: Leak) -> Leak:
     return Leak(examples.source, row, leak.identity, examples.texts[row], leak.evaluation_text, leak.overlap)
 
 
-def _write(leaks: Sequence[Leak], file: Path) -> None:
+def write_leaks(leaks: Sequence[Leak], file: Path) -> None:
+    """Write refused rows as CSV.
+
+    Raises:
+        UnusableOutput: the file cannot be written.
+    """
     try:
         with file.open("w", encoding="utf-8", newline="") as lines:
             writer = csv.DictWriter(lines, [field.name for field in fields(Leak)])

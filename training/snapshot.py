@@ -25,8 +25,8 @@ from training.database import database_problems
 from training.errors import UnusableData, UnusableOutput
 from training.examples import UNLABELLED, Examples, fingerprint
 from training.holdout import Side, identity, side
-from training.labels.table import latest
-from training.leaks import without_leaks
+from training.labels.table import in_order
+from training.leaks import without_leaks, write_leaks
 from training.lessons import FINE_HEAD
 from training.tables import read_table
 
@@ -67,8 +67,9 @@ class Snapshot(NamedTuple):
         teaching: rows of each source, after the leak guard.
         validation: rows.
         holdout: rows.
-        refused: rows that the leak guard refused.
-        apart: labels of sources that do not judge, on texts that are held out: they are not used.
+        refused: rows that the leak guard refused: they would teach, or choose thresholds.
+        apart: labels on texts that are held out, of sources that do not judge or on texts that the champion has learnt:
+            they are not used.
     """
 
     folder: Path
@@ -97,13 +98,21 @@ class Snapshot(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name != "folder"}
 
 
-def take(engine: Engine, folder: Path, *, judges: Callable[[str], bool], public: Sequence[Examples]) -> Snapshot:
+def take(
+    engine: Engine,
+    folder: Path,
+    *,
+    judges: Callable[[str], bool],
+    learnt: Collection[str],
+    public: Sequence[Examples],
+) -> Snapshot:
     """Write the labels into a folder, or read what an earlier try wrote there.
 
     Args:
         engine: of the database.
         folder: is made; it shows once it is complete.
         judges: whether a source's rows judge, and choose thresholds; see `training.retrain`.
+        learnt: sources that the champion has learnt whole: their texts do not judge, whatever origin they have besides.
         public: sets that judge too; what is too near to their rows does not teach.
 
     Raises:
@@ -116,7 +125,7 @@ def take(engine: Engine, folder: Path, *, judges: Callable[[str], bool], public:
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            _write(engine, unfinished, judges, public)
+            _write(engine, unfinished, judges, learnt, public)
             unfinished.rename(folder)
         except OSError as error:
             raise UnusableOutput(
@@ -137,7 +146,7 @@ def take(engine: Engine, folder: Path, *, judges: Callable[[str], bool], public:
 
 def source_of(origin: str) -> str:
     """Return what an origin is called among the sets: a file's name, its own where that can be one."""
-    name = re.sub(r"[^\w.-]", "_", origin)[:_LONGEST]
+    name = re.sub(r"[^\w.-]", "_", origin)[:_LONGEST] or "unknown"
     # "_a" for what became of ".a" and of "/a" would be one head for two origins.
     return name if name == origin and name not in _RESERVED else f"{name}-{crc32(origin.encode()):08x}"
 
@@ -160,18 +169,28 @@ def _together(labels: Sequence[Label]) -> Label:
     return min(labels)._replace(emotions=there, annotated=frozenset(could))
 
 
-def _write(engine: Engine, folder: Path, judges: Callable[[str], bool], public: Sequence[Examples]) -> None:
-    taken_at, labels = _labels(engine)
+def _write(
+    engine: Engine,
+    folder: Path,
+    judges: Callable[[str], bool],
+    learnt: Collection[str],
+    public: Sequence[Examples],
+) -> None:
+    taken_at, labels, known = _labels(engine, learnt)
     sides: dict[Side, list[Label]] = {"train": [], "validation": [], "holdout": []}
     for label in labels:
-        if (where := side(label.text)) == "train" or judges(label.source):
+        if (where := side(label.text)) == "train" or (judges(label.source) and label.identity not in known):
             sides[where].append(label)
     validation, holdout = (_examples(name, one_a_text(sides[name])) for name in (VALIDATION, HOLDOUT))
+    # Of two texts that are nearly one, one must not choose what the other judges.
+    [validation], too_near = without_leaks([validation], [holdout])
     of_source: dict[str, list[Label]] = defaultdict(list)
     for label in sides["train"]:
         of_source[label.source].append(label)
     teaching = [_examples(name, of_source[name]) for name in sorted(of_source)]
-    teaching, refused = without_leaks(teaching, [validation, holdout, *public], folder / REFUSED)
+    teaching, refused = without_leaks(teaching, [validation, holdout, *public])
+    refused += too_near
+    write_leaks(refused, folder / REFUSED)
     for examples in (*teaching, validation, holdout):
         _put(folder, examples)
     account = Snapshot(
@@ -187,20 +206,29 @@ def _write(engine: Engine, folder: Path, judges: Callable[[str], bool], public: 
     (folder / _ACCOUNT).write_text(json.dumps(account, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _labels(engine: Engine) -> tuple[datetime, list[Label]]:
-    """Return the database's time and all labels that say anything, in an order that depends on nothing else."""
-    rows = latest().subquery()
+def _labels(engine: Engine, learnt: Collection[str]) -> tuple[datetime, list[Label], set[str]]:
+    """Return the database's time, the labels, in an order that depends on nothing else, and what `learnt` sources hold.
+
+    The labels are each annotator's last word on a text, where it says anything; the texts of the sources are told by
+    their identities, whatever was said of them later.
+    """
+    last: dict[tuple[str, str], Label] = {}
+    known = set()
     with database_problems(), engine.connect() as connection:
         taken_at: datetime = connection.execute(select(func.now())).scalar_one()
-        found = [
-            Label(
+        for row in connection.execute(in_order()):
+            if row.origin == _ENGLISH or not normalize(row.text):
+                continue
+            label = Label(
                 source_of(row.origin), identity(row.text), row.text, frozenset(row.emotions), frozenset(row.annotated)
             )
-            for row in connection.execute(select(rows))
-            if row.annotated and row.origin != _ENGLISH and normalize(row.text)
-        ]
+            last[label.identity, row.coder] = label
+            if label.source in learnt:
+                known.add(label.identity)
+    found = [label for label in last.values() if label.annotated]
     # By all they say: frozensets have no order.
-    return taken_at, sorted(found, key=lambda label: (*label[:3], sorted(label.emotions), sorted(label.annotated)))
+    found.sort(key=lambda label: (*label[:3], sorted(label.emotions), sorted(label.annotated)))
+    return taken_at, found, known
 
 
 def _examples(source: str, labels: Sequence[Label]) -> Examples:

@@ -130,6 +130,39 @@ def test_a_run_that_was_interrupted_has_failed_for_an_older_version(empty_url: s
     engine.dispose()
 
 
+def test_older_labels_came_in_when_they_were_given_and_get_an_origin(empty_url: str) -> None:
+    """Anna's label without an origin is her last word on a text that she labelled as unknown before."""
+    migrate(empty_url)
+    downgrade(empty_url, "0002")
+    engine = create_engine(empty_url)
+    given = [
+        ("ура", "joy", "", "02"),
+        ("ура", "fear", "unknown", "01"),
+        ("ой", "fear", "", "03"),
+        ("а", "joy", "a", "04"),
+    ]
+    with engine.begin() as connection:
+        for words, emotion, origin, day in given:
+            connection.execute(
+                text(
+                    "INSERT INTO labelled_texts (text, emotions, origin, annotator, labelled_at) "
+                    "VALUES (:words, ARRAY[:emotion], :origin, 'anna', CAST(:day AS timestamptz))"
+                ),
+                {"words": words, "emotion": emotion, "origin": origin, "day": f"2026-01-{day} 00:00Z"},
+            )
+    migrate(empty_url)
+    with engine.connect() as connection:
+        rows = connection.execute(labelled_texts.select().order_by("labelled_at")).all()
+        assert [(row.text, row.emotions, row.origin) for row in rows] == [
+            ("ура", ["joy"], "unknown"),
+            ("ой", ["fear"], "unknown"),
+            ("а", ["joy"], "a"),
+        ]
+        assert [row.imported_at for row in rows] == [row.labelled_at for row in rows]
+        assert difference(connection) == []
+    engine.dispose()
+
+
 @pytest.mark.parametrize("prefix", ["postgresql://", "postgresql+psycopg://"])
 def test_both_spellings_of_the_url_work_and_migrating_twice_does_no_harm(empty_url: str, prefix: str) -> None:
     url = empty_url.replace("postgresql+psycopg://", prefix)
@@ -157,7 +190,7 @@ def test_two_processes_that_migrate_at_once_both_succeed(empty_url: str, tmp_pat
 
 def test_a_missing_migration_is_named_with_the_command_that_brings_it(empty_url: str) -> None:
     engine = create_engine(empty_url)
-    with pytest.raises(ConfigurationError, match="lacks migration 0002, it is at none: run `emotion-worker migrate`"):
+    with pytest.raises(ConfigurationError, match="lacks migration 0003, it is at none: run `emotion-worker migrate`"):
         require_migrated(engine)
     engine.dispose()
 
@@ -241,6 +274,7 @@ def test_an_hour_has_a_row_for_each_source_and_emotion(connection: Connection) -
         ({"emotions": [], "annotated": ["anger", "boredom"]}, "known_emotions"),
         ({"emotions": ["joy"], "annotated": ["anger"]}, "emotions_annotated"),
         ({"emotions": ["joy"], "text": ""}, "text_not_empty"),
+        ({"emotions": ["joy"], "origin": ""}, "origin_not_empty"),
     ],
 )
 def test_labels_that_make_no_sense_are_refused(connection: Connection, label: dict[str, Any], constraint: str) -> None:

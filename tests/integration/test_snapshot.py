@@ -1,6 +1,8 @@
 """The labels in the table, as a retraining takes them."""
 
-from datetime import UTC, datetime
+import csv
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +32,14 @@ def label(words: str, *emotions: str, origin: str = "calls", **fields: object) -
     return Label(text=words, emotions=emotions or ("anger",), origin=origin, **fields)  # type: ignore[arg-type] - the test's own.
 
 
-def taken(engine: Engine, folder: Path, *, apart: str = "", public: str = "") -> Snapshot:
+def taken(engine: Engine, folder: Path, *, apart: str = "", learnt: str = "", public: str = "") -> Snapshot:
     sets = load([public], "validation") if public else []
-    return take(engine, folder, judges=lambda source: source != apart, public=sets)
+    return take(engine, folder, judges=lambda source: source not in {apart, learnt}, learnt=[learnt], public=sets)
+
+
+def choosing(snapshot: Snapshot) -> set[str]:
+    [examples] = load(snapshot.data, "validation")
+    return set(examples.texts)
 
 
 def test_each_text_is_on_its_side_and_the_holdout_only_grows(engine: Engine, tmp_path: Path) -> None:
@@ -44,9 +51,9 @@ def test_each_text_is_on_its_side_and_the_holdout_only_grows(engine: Engine, tmp
     assert held_out["before"] < held_out["after"]
     assert held_out["after"] == {words for words in TEXTS if side(words) == "holdout"}
     for snapshot in (before, after):
-        [teaching], [choosing] = load(snapshot.data, "train"), load(snapshot.data, "validation")
+        [teaching] = load(snapshot.data, "train")
         assert {side(words) for words in teaching.texts} == {"train"}
-        assert {side(words) for words in choosing.texts} == {"validation"}
+        assert {side(words) for words in choosing(snapshot)} == {"validation"}
     assert before.fingerprint != after.fingerprint
 
 
@@ -70,12 +77,65 @@ def test_each_annotator_teaches_and_only_their_last_word(engine: Engine, tmp_pat
     assert sorted(of_it["calls"], key=str) == sorted([({"joy"}, 2), ({"anger"}, 7)], key=str)
 
 
+def test_the_last_word_on_a_text_counts_however_it_was_spelled(engine: Engine, tmp_path: Path) -> None:
+    [first, second, *others] = [words for words in TEXTS if side(words) == "train"]
+    early = datetime(2026, 1, 1, tzinfo=UTC)
+    said = [
+        label(first, "anger", annotator="anna", labelled_at=early + timedelta(days=1)),
+        label(f"{first.capitalize()}!", "joy", annotator="anna", labelled_at=early),
+        label(second, "anger", labelled_at=early),
+        label(second.upper(), "fear", labelled_at=early + timedelta(days=1)),
+    ]
+    store(engine, [*said, *(label(words, origin="desk") for words in (*others, *TEXTS))])
+    [calls, _] = load(taken(engine, tmp_path / "snapshot").data, "train")
+    of_it = {words: EMOTIONS[np.flatnonzero(row)[0]] for words, row in zip(calls.texts, calls.targets, strict=True)}
+    assert of_it == {first: "anger", second.upper(): "fear"}
+    assert len(calls) == 2
+
+
 def test_what_the_champion_learnt_whole_teaches_and_does_not_judge(engine: Engine, tmp_path: Path) -> None:
     store(engine, [label(words) for words in TEXTS[:60]] + [label(words, origin="cedr") for words in TEXTS[60:]])
-    snapshot = taken(engine, tmp_path / "snapshot", apart="cedr")
+    snapshot = taken(engine, tmp_path / "snapshot", learnt="cedr")
     assert set(snapshot.teaching) == {"calls", "cedr"}
     assert set(snapshot.judges().texts) == {words for words in TEXTS[:60] if side(words) == "holdout"}
     assert snapshot.apart == sum(side(words) != "train" for words in TEXTS[60:])
+
+
+def test_what_the_champion_learnt_whole_does_not_judge_under_another_origin_either(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """However it is spelled, and though Anna's word on it is another one by now."""
+    again = [words for words in TEXTS[60:] if side(words) != "train"]
+    early = datetime(2026, 1, 1, tzinfo=UTC)
+    known = [label(words, origin="cedr", annotator="anna", labelled_at=early) for words in TEXTS[60:]]
+    spelled = [words if at % 2 else f"{words.upper()}!" for at, words in enumerate(again)]
+    store(engine, [*known, *(label(words, annotator="anna") for words in spelled)])
+    store(engine, [label(words) for words in TEXTS[:60]])
+    snapshot = taken(engine, tmp_path / "snapshot", learnt="cedr")
+    assert set(snapshot.judges().texts) == {words for words in TEXTS[:60] if side(words) == "holdout"}
+    assert choosing(snapshot) == {words for words in TEXTS[:60] if side(words) == "validation"}
+    assert snapshot.apart == len(again)
+
+
+def test_what_only_does_not_judge_keeps_no_other_origin_from_judging(engine: Engine, tmp_path: Path) -> None:
+    store(engine, [label(words, origin=origin) for words in TEXTS for origin in ("calls", "pilot")])
+    snapshot = taken(engine, tmp_path / "snapshot", apart="pilot")
+    assert set(snapshot.judges().texts) == {words for words in TEXTS if side(words) == "holdout"}
+
+
+def test_no_row_chooses_that_is_near_to_one_that_judges(engine: Engine, tmp_path: Path) -> None:
+    """Thresholds that were tuned on a text flatter the model that is judged on nearly the same text."""
+    held_out = [words for words in TEXTS if side(words) == "holdout"]
+    turned = [" ".join(order) for words in held_out for order in permutations(words.split())]
+    near = {words for words in turned if side(words) == "validation"}
+    store(engine, [label(words) for words in (*TEXTS, *near)])
+    snapshot = taken(engine, tmp_path / "snapshot")
+    assert near
+    assert choosing(snapshot) == {words for words in TEXTS if side(words) == "validation"}
+    with (snapshot.folder / REFUSED).open(encoding="utf-8", newline="") as lines:
+        refused = [(row["source"], row["text"]) for row in csv.DictReader(lines)]
+    assert sorted(refused) == sorted(("validation", words) for words in near)
+    assert (snapshot.refused, snapshot.holdout) == (len(near), len(held_out))
 
 
 def test_no_row_teaches_that_is_near_to_one_that_judges(engine: Engine, tmp_path: Path) -> None:

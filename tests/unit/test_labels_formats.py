@@ -49,6 +49,12 @@ def test_what_a_row_does_not_say_is_as_given(tmp_path: Path) -> None:
     assert {label.annotated for label in labels} == {EMOTIONS}
 
 
+def test_a_row_whose_origin_would_be_empty_is_a_bad_one(tmp_path: Path) -> None:
+    reading = read(tmp_path, "a.csv", "text,emotions,origin\nда,joy,survey\nнет,joy,\n", origin=" ")
+    assert [label.origin for label in reading.labels] == ["survey"]
+    assert [str(bad) for bad in reading.bad] == ["line 3: has no origin; name one in the row or with --origin"]
+
+
 @pytest.mark.parametrize(
     "content", ["\ufefftext;emotions\nда, да;joy,anger\n", "text;emotions\r\nда, да;joy,anger\r\n"]
 )

@@ -78,6 +78,13 @@ def test_a_refused_row_goes_from_every_set_that_shares_its_id_and_is_listed(tmp_
     assert [(row["identity"], row["evaluation_text"], row["overlap"]) for row in rows] == [("b", "Нет.", "1.0")] * 2
 
 
+@pytest.mark.parametrize("source", ["total", "event"])
+def test_a_set_may_have_any_name(source: str) -> None:
+    """The log counts the rows of each set by name."""
+    _, refused = without_leaks([examples(["да"], source=source)], [examples(["да"])])
+    assert [leak.source for leak in refused] == [source]
+
+
 def test_without_leaks_all_rows_stay() -> None:
     [kept], refused = without_leaks([examples(["да"])], [])
     assert (kept.texts, refused) == (["да"], [])

@@ -1,6 +1,6 @@
 """What becomes of labels before they teach and judge; tests/integration/test_snapshot.py takes them from the table."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.emotions import EMOTIONS
@@ -50,11 +50,13 @@ def test_the_order_of_the_labels_changes_nothing(texts: list[str], chance: objec
     assert one_a_text(labels) == one_a_text(shuffled)
 
 
-@given(st.text(min_size=1, max_size=250), st.text(min_size=1, max_size=250))
+@given(st.text(max_size=250), st.text(max_size=250))
+@example("", "unknown")
 def test_each_origin_has_a_file_of_its_own(one: str, other: str) -> None:
     names = source_of(one), source_of(other)
     assert (names[0] == names[1]) == (one == other)
     for name in names:
+        assert name
         assert len(name.encode()) < 255
         assert "/" not in name
         assert "\0" not in name

@@ -15,7 +15,9 @@ datasets = App(name="datasets", help="Public sets of labelled texts, into the sa
 
 
 @labels.command(name="import")
-def import_(file: Path, *, strict: bool = False, origin: str | None = None, annotator: str = "") -> None:
+def import_(
+    file: Path, *, strict: bool = False, origin: str | None = None, annotator: str = "", annotator_prefix: str = ""
+) -> None:
     """Put the labels of a file into the database. Done twice, it changes nothing; a later label replaces an earlier.
 
     Example:
@@ -28,13 +30,14 @@ def import_(file: Path, *, strict: bool = False, origin: str | None = None, anno
         strict: Refuse the file if any row is bad, instead of importing the others.
         origin: Of the rows that name none; table or label-studio by default.
         annotator: Of the rows that name none.
+        annotator_prefix: Put before the annotators that rows name, to part people of two servers who share a number.
     """
     from training.database import connect  # noqa: PLC0415 - --help is fast without the rest.
     from training.errors import UnusableData  # noqa: PLC0415 - as above.
     from training.labels.formats import read_labels  # noqa: PLC0415 - as above.
     from training.labels.table import store  # noqa: PLC0415 - as above.
 
-    reading = read_labels(file, origin=origin, annotator=annotator)
+    reading = read_labels(file, origin=origin, annotator=annotator, prefix=annotator_prefix)
     for bad in reading.bad:
         print(f"{file}, {bad}", file=sys.stderr)  # noqa: T201 - the command's answer.
     if reading.bad and (strict or not reading.labels):

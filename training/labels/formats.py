@@ -42,13 +42,14 @@ class Reading:
     skipped: int = 0
 
 
-def read_labels(file: Path, *, origin: str | None = None, annotator: str = "") -> Reading:
+def read_labels(file: Path, *, origin: str | None = None, annotator: str = "", prefix: str = "") -> Reading:
     """Read the labels of a file.
 
     Args:
         file: `.csv`, `.tsv`, `.jsonl`, or `.json` for Label Studio's export; its CSV is known by its columns.
         origin: of the rows that name none; None takes `TABLE` or `LABEL_STUDIO`.
         annotator: of the rows that name none.
+        prefix: of the annotators that rows name.
 
     Raises:
         UnusableData: the file as a whole is not in one of these formats.
@@ -69,7 +70,7 @@ def read_labels(file: Path, *, origin: str | None = None, annotator: str = "") -
             reading.skipped += 1
             continue
         try:
-            reading.labels.append(label_of(row, origin or tool, annotator))
+            reading.labels.append(label_of(row, origin or tool, annotator, prefix))
         except ValueError as error:
             reading.bad.append(BadRow(where, str(error)))
     return reading

@@ -53,13 +53,14 @@ class BadRow:
         return f"{self.where}: {self.reason}"
 
 
-def label_of(row: Mapping[str, Any] | ValueError, origin: str, annotator: str) -> Label:
+def label_of(row: Mapping[str, Any] | ValueError, origin: str, annotator: str, prefix: str = "") -> Label:
     """Make a label of a row's cells, which bear the names of a label's attributes.
 
     Args:
         row: the cells; text and emotions must be among them.
         origin: where the row names none.
         annotator: where the row names none.
+        prefix: of the annotator that the row names.
 
     Raises:
         ValueError: it is none; the message says why.
@@ -77,12 +78,15 @@ def label_of(row: Mapping[str, Any] | ValueError, origin: str, annotator: str) -
         raise ValueError("names no emotion; neutral is the name of none")
     if impossible := [emotion for emotion in emotions if emotion not in annotated]:
         raise ValueError(f"{impossible[0]} is given and is not among the annotated")
+    if not (origin := _words(row, "origin") or origin.strip()):
+        raise ValueError("has no origin; name one in the row or with --origin")
+    named = _words(row, "annotator")
     return Label(
         text=text,
         emotions=emotions,
         annotated=annotated,
-        origin=_words(row, "origin") or origin,
-        annotator=_words(row, "annotator") or annotator,
+        origin=origin,
+        annotator=prefix + named if named else annotator,
         labelled_at=_moment(_words(row, "labelled_at")),
         transcript_id=_words(row, "transcript_id") or None,
     )

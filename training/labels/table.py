@@ -1,7 +1,7 @@
 """The table of labels: putting them in, reading them, counting them.
 
 Who labels one text twice means the later label, whatever its origin; where no annotator is named, the origin speaks
-as one. That is what `latest` selects, for the counts here and for retraining.
+as one. That is what `latest` selects, for counts. Retraining reads `in_order`, and knows a text however it is spelled.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    case,
     func,
     literal_column,
     or_,
@@ -31,6 +32,7 @@ from training.database import database_problems
 from training.labels.label import Label
 
 _COLUMNS = labelled_texts.c
+_CODER = func.coalesce(func.nullif(_COLUMNS.annotator, ""), _COLUMNS.origin).label("coder")
 _KEY = ("text", "origin", "annotator")
 
 
@@ -86,13 +88,17 @@ def store(engine: Engine, labels: Sequence[Label]) -> Stored:
 
 def latest() -> Select[Any]:
     """Return a query of the labels, the last of each text and annotator, with a column `coder` for who that is."""
-    coder = func.coalesce(func.nullif(_COLUMNS.annotator, ""), _COLUMNS.origin).label("coder")
     text_hash = func.md5(_COLUMNS.text)
     return (
-        select(labelled_texts, coder)
-        .distinct(text_hash, coder)
-        .order_by(text_hash, coder, _COLUMNS.labelled_at.desc(), _COLUMNS.id.desc())
+        select(labelled_texts, _CODER)
+        .distinct(text_hash, _CODER)
+        .order_by(text_hash, _CODER, _COLUMNS.labelled_at.desc(), _COLUMNS.id.desc())
     )
+
+
+def in_order() -> Select[Any]:
+    """Return a query of all labels, the last word last, with the column `coder` of `latest`."""
+    return select(labelled_texts, _CODER).order_by(_COLUMNS.labelled_at, _COLUMNS.id)
 
 
 def listed(
@@ -189,7 +195,9 @@ def _upsert(connection: Connection, labels: Sequence[Label], now: datetime) -> l
     replaces = or_(new.labelled_at > _COLUMNS.labelled_at, and_(new.labelled_at == _COLUMNS.labelled_at, differs))
     upsert: Executable = statement.on_conflict_do_update(
         index_elements=[literal_column("md5(text)"), "origin", "annotator"],
-        set_={name: new[name] for name in ("emotions", "annotated", "transcript_id", "labelled_at")},
+        set_={name: new[name] for name in ("emotions", "annotated", "transcript_id", "labelled_at")}
+        # The same answer, saved again, is nothing new to learn.
+        | {"imported_at": case((differs, func.now()), else_=_COLUMNS.imported_at)},
         where=replaces if dated else differs,
     ).returning(literal_column("xmax = 0"))
     rows = [

@@ -108,6 +108,12 @@ def test_public_sets_go_into_the_same_table_with_their_origin(
     assert {(row.origin, row.emotions, "disgust" in row.annotated) for row in found} == {("cedr", ("joy",), False)}
 
 
+def test_two_servers_of_label_studio_number_different_people(engine: Engine) -> None:
+    run("import", str(REAL / "export.json"))
+    run("import", str(REAL / "export.json"), "--annotator-prefix", "north-")
+    assert {row.annotator for row in listed(engine, limit=20)} == {"1", "2", "north-1", "north-2"}
+
+
 def test_a_set_without_rows_is_said_to_be_empty(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "calls.csv"
     file.write_text("text,emotions\n", encoding="utf-8")

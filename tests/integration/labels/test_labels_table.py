@@ -1,12 +1,29 @@
 """Labels in a real Postgres: stored once, replaced by later ones, counted."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
 
 import pytest
 from labelling import NOON, emotions_in, label
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, select, text, update
 
+from schemas.tables import labelled_texts
+from training.labels.label import Label
 from training.labels.table import Stored, listed, stats, store
+
+LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def came_in_long_ago(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(labelled_texts).values(imported_at=LONG_AGO))
+
+
+def moments(engine: Engine) -> list[datetime]:
+    """Return when each label came in, in the order of their texts."""
+    with engine.connect() as connection:
+        return list(connection.scalars(select(labelled_texts.c.imported_at).order_by("text")))
 
 
 def test_importing_twice_changes_nothing(engine: Engine) -> None:
@@ -15,6 +32,46 @@ def test_importing_twice_changes_nothing(engine: Engine) -> None:
     before = listed(engine, limit=10)
     assert store(engine, labels) == Stored(new=0, changed=0, as_before=3)
     assert listed(engine, limit=10) == before
+
+
+def test_a_label_comes_in_when_it_is_stored_whenever_it_was_given(engine: Engine) -> None:
+    with engine.connect() as connection:
+        before = connection.execute(select(func.now())).scalar_one()
+    store(engine, [label("да", "joy", at=LONG_AGO), label("нет", "anger")])
+    assert min(moments(engine)) > before
+
+
+@pytest.mark.parametrize(
+    ("again", "new"),
+    [
+        (label("да", "joy", at=NOON), False),
+        (label("да", "joy"), False),
+        (label("да", "joy", at=NOON + timedelta(hours=1)), False),
+        (label("да", "fear", at=NOON - timedelta(hours=1)), False),
+        (label("да", "fear", at=NOON), True),
+        (label("да", "fear"), True),
+        (label("да", "joy", annotated=("anger", "joy"), at=NOON + timedelta(hours=1)), True),
+    ],
+)
+def test_a_label_comes_in_again_where_it_says_something_else(engine: Engine, again: Label, *, new: bool) -> None:
+    """Who only saves the same answer again gives a retraining nothing new to learn."""
+    store(engine, [label("да", "joy", at=NOON)])
+    came_in_long_ago(engine)
+    store(engine, [again])
+    assert (moments(engine) != [LONG_AGO]) is new
+
+
+def test_the_documented_statement_that_corrects_a_label_brings_it_in_again(engine: Engine) -> None:
+    document = (Path(__file__).parents[3] / "docs" / "labelling.md").read_text(encoding="utf-8")
+    start = document.index("    INSERT INTO labelled_texts")
+    insert = document[start : document.index("\n\n", start)]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(insert)
+    came_in_long_ago(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(insert.replace("{anger}", "{fear}"))
+    assert emotions_in(engine) == [("fear",)]
+    assert moments(engine) != [LONG_AGO]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -61,7 +118,7 @@ def test_labels_by_plain_sql_count_too_and_nonsense_is_refused(engine: Engine) -
     found = stats(engine)
     assert (found.labels, found.texts, found.origins) == (2, 2, {"sql": 1, "table": 1})
     assert found.emotions["anger"] == found.emotions["joy"] == 1
-    for nonsense in ("('нет', '{rage}', 'sql', '')", "('', '{joy}', 'sql', '')"):
+    for nonsense in ("('нет', '{rage}', 'sql', '')", "('', '{joy}', 'sql', '')", "('да', '{joy}', '', '')"):
         with pytest.raises(Exception, match="violates check constraint"), engine.begin() as connection:
             connection.execute(text(f"{columns} {nonsense}"))
 
