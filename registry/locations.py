@@ -24,8 +24,11 @@ _TOKENIZER: Final = "tokenizer.json"
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 
+_SERVED: Final = (".json", ".safetensors", ".onnx")
+"""How the names of files end that a model is loaded from; others, such as a README, are for people."""
+
 _KEPT_S: Final = 7 * 24 * 3600
-"""What a cache holds and nobody has asked for in so many seconds is deleted from it."""
+"""What a cache holds and nobody has asked for or kept in so many seconds is deleted from it."""
 
 
 class _Index(msgspec.Struct):
@@ -74,7 +77,7 @@ def download(location: str, cache: Path) -> Path:
     Args:
         location: folder or URL of the bundle.
         cache: folder for what is downloaded; a bundle that it holds already is not downloaded again, one that nobody
-            has asked for in a week is deleted, and several processes may share it.
+            has asked for or `keep`s in a week is deleted, and several processes may share it.
 
     Raises:
         UnusableLocation: the location cannot be read, or the cache not written.
@@ -102,6 +105,39 @@ def download(location: str, cache: Path) -> Path:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return target
+
+
+def keep(version: str, cache: Path) -> None:
+    """Have a cache hold for another week what it has of a version, as if somebody had asked for it."""
+    # Another process may delete it, or this user not own it: then it is downloaded again one day.
+    with suppress(OSError):
+        for folder in cache.iterdir():
+            if folder.name.rpartition("-")[0] == version:
+                os.utime(folder)
+
+
+def forget(folder: Path, location: str) -> None:
+    """Delete what `download` brought from a location, but not the bundle that is used where it lies."""
+    if str(folder) != _open(location)[1]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def checksum(location: str) -> str:
+    """Return the SHA-256 of a bundle's files, names and contents, that a model is loaded from; 64 hexadecimal digits.
+
+    In a local folder it is that of `sha256sum`'s lines on these files, in the order of their names.
+
+    Raises:
+        UnusableLocation: the location cannot be read.
+    """
+    lines = hashlib.sha256()
+    with _problems(location):
+        system, root = _open(location)
+        for name in sorted(_sizes(system, root)):
+            if name.endswith(_SERVED):
+                with system.open(f"{root}/{name}") as file:
+                    lines.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n".encode())
+    return lines.hexdigest()
 
 
 def manifest_at(location: str) -> Manifest:
@@ -204,7 +240,9 @@ def _sizes(system: Any, root: str) -> dict[str, int]:
         found = system.ls(root, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {item["name"].rsplit("/", 1)[-1]: item["size"] for item in found if item["type"] == "file"}
+    # A link to a file is one too: the hub's cache consists of them.
+    files = (item for item in found if item["type"] == "file" or (item.get("islink") and system.isfile(item["name"])))
+    return {item["name"].rsplit("/", 1)[-1]: item["size"] for item in files}
 
 
 def _require(location: str, sizes: dict[str, int], *names: str) -> None:

@@ -1,13 +1,16 @@
 """What the table `model_versions` says, and the bundles it names; queries run within the caller's transaction."""
 
+from contextlib import suppress
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Row, Select, select
 
-from registry.errors import BrokenBundle
-from registry.locations import download, manifest_at
+from registry import released
+from registry.errors import BrokenBundle, RegistryError
+from registry.locations import checksum, download, forget, manifest_at
 from schemas.tables import model_versions
 
 CHANNEL: Final = "model_promoted"
@@ -30,12 +33,14 @@ class ModelVersion(NamedTuple):
     base_model: str
     created_at: datetime
     promoted_at: datetime | None
+    checksum: str | None = None
+    """Of `registry.locations.checksum`; None where the version was registered before there was one."""
 
 
 def all_versions(connection: Connection) -> list[ModelVersion]:
     """Return all versions, the newest first."""
     rows = connection.execute(select(model_versions).order_by(_COLUMNS.created_at.desc(), _COLUMNS.version))
-    return [ModelVersion._make(row) for row in rows]
+    return [_version(row) for row in rows]
 
 
 def by_version(connection: Connection, version: str) -> ModelVersion | None:
@@ -60,8 +65,15 @@ def candidate(connection: Connection) -> ModelVersion | None:
     return _one(connection, waiting.order_by(_COLUMNS.created_at.desc(), _COLUMNS.version).limit(1))
 
 
+def near(connection: Connection, name: str) -> list[str]:
+    """Return the versions that are written most like a name, the nearest first; three at most."""
+    return get_close_matches(name, connection.execute(select(_COLUMNS.version)).scalars().all(), cutoff=0.4)
+
+
 def fetch(row: ModelVersion, cache: Path) -> Path:
     """Return a folder that holds a version's bundle, after making sure that it is the one that was registered.
+
+    The released bundle is taken from where it came with the code: its location may be a folder of another machine.
 
     Args:
         row: the version.
@@ -71,22 +83,42 @@ def fetch(row: ModelVersion, cache: Path) -> Path:
         UnusableLocation: the bundle cannot be reached, or the cache not written.
         BrokenBundle: it is not complete, not for this version of the code, or another one by now.
     """
+    with suppress(RegistryError):
+        folder = released.released_model()
+        if not _difference(folder, row):
+            return folder
     if row.location == PRUNED:
         raise BrokenBundle(f"the bundle of {row.version} was pruned: take another version")
     folder = download(row.location, cache)
+    if difference := _difference(folder, row):
+        forget(folder, row.location)
+        raise BrokenBundle(f"{row.location} holds the bundle of {difference}. Copy the bundle there anew")
+    return folder
+
+
+def _difference(folder: Path, row: ModelVersion) -> str | None:
+    """Say in what a bundle is not the one that was registered; the files are read for it, where all else is the same.
+
+    Raises:
+        UnusableLocation: the folder cannot be read.
+        BrokenBundle: it holds no complete bundle of this version of the code.
+    """
     found = manifest_at(str(folder))
     for name, here, registered in (
         ("version", found.version, row.version),
         ("fingerprint", found.data_fingerprint, row.data_fingerprint),
     ):
         if here != registered:
-            raise BrokenBundle(
-                f"{row.location} holds the bundle of {name} {here}, registered is {registered}. Copy the bundle there "
-                "anew"
-            )
-    return folder
+            return f"{name} {here}, registered is {registered}"
+    if row.checksum and (here := checksum(str(folder))) != row.checksum:
+        return f"checksum {here}, registered is {row.checksum}: a file was damaged, changed or added since"
+    return None
 
 
 def _one(connection: Connection, query: Select[Any]) -> ModelVersion | None:
     row = connection.execute(query).one_or_none()
-    return None if row is None else ModelVersion._make(row)
+    return None if row is None else _version(row)
+
+
+def _version(row: Row[Any]) -> ModelVersion:
+    return ModelVersion(**row._mapping)  # noqa: SLF001 - SQLAlchemy's name for the row as a mapping, which is public.

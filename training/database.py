@@ -1,29 +1,18 @@
 """How the training job reaches Postgres, and what its errors mean to whoever runs it."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError
 
+from registry import postgres
 from training.errors import TrainingError
 
 _VARIABLES: Final = ("TRAINING_DATABASE_URL", "WORKER_DATABASE_URL")
-_EXAMPLE: Final = "postgresql://user:password@host:5432/database"
-
-# SQLSTATE, and before a connection stands, where there is none, libpq's words; source: PostgreSQL documentation,
-# appendix A, error codes.
-_REFUSED_STATES: Final = ("28", "3D", "42501")
-_REFUSED_WORDS: Final = re.compile(
-    r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied|certificate"
-    r"|does not support SSL|invalid .* value|invalid connection option"
-)
-_UNMIGRATED_STATES: Final = ("42P01", "42703")
-_AWAY_STATES: Final = ("08", "53", "57", "58")
 
 
 class UnusableDatabase(TrainingError):
@@ -46,15 +35,12 @@ def connect(url: str | None = None) -> Engine:
     """
     url = url or next(filter(None, map(os.environ.get, _VARIABLES)), None)
     if not url:
-        raise UnusableDatabase(f"set {_VARIABLES[0]} to the database's address, {_EXAMPLE}")
-    driver_url, replaced = re.subn(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url)
-    if not replaced:
-        raise UnusableDatabase(f"the database URL must begin with postgresql://, as in {_EXAMPLE}")
+        raise UnusableDatabase(f"set {_VARIABLES[0]} to the database's address, {postgres.EXAMPLE}")
     try:
-        address = make_url(driver_url)
-    except (ArgumentError, ValueError):
-        # Not "from error": it may quote the password.
-        raise UnusableDatabase(f"the database URL is not of the form {_EXAMPLE}") from None
+        address = postgres.address(url)
+    except postgres.UnusableAddress as error:
+        # Not "from error": a trace would show what it could not read, and in it the password.
+        raise UnusableDatabase(str(error)) from None
     # Prepared statements would not survive a pooler such as PgBouncer.
     options = {"application_name": "emotion-training", "connect_timeout": 10, "prepare_threshold": None}
     return create_engine(address, pool_pre_ping=True, connect_args=options)
@@ -78,12 +64,11 @@ def database_problems() -> Iterator[None]:
 
 
 def _meaning(error: psycopg.Error) -> UnusableDatabase | None:
-    state = error.sqlstate or ""
-    said = str(error).strip().split("\n")[0]
-    if state.startswith(_REFUSED_STATES) or (not state and _REFUSED_WORDS.search(said)):
+    state, said = postgres.state(error), postgres.said(error)
+    if postgres.refused(error):
         return UnusableDatabase(f"Postgres refuses us: {said}. Check TRAINING_DATABASE_URL and that user's rights")
-    if state in _UNMIGRATED_STATES:
+    if postgres.unmigrated(error):
         return UnusableDatabase(f"Postgres lacks what training needs: {said}. Run `emotion-worker migrate`")
-    if state.startswith(_AWAY_STATES) or (not state and isinstance(error, psycopg.OperationalError)):
+    if state.startswith(postgres.AWAY_STATES) or (not state and isinstance(error, psycopg.OperationalError)):
         return DatabaseAway(f"Postgres is away: {said}. Start it, or check the address in TRAINING_DATABASE_URL")
     return None

@@ -24,7 +24,7 @@ from schemas.tables import training_runs
 from training.database import DatabaseAway, database_problems
 from training.errors import TrainingError, first_line
 from training.runs import sweep
-from training.stopping import Interrupted
+from training.stopping import Interrupted, StopSignal
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +94,7 @@ def _named(days: str) -> str:
     return ",".join(_DAYS[int(first) : end + 1 : int(step or 1)]) or days
 
 
-def keep_to(trigger: BaseTrigger, engine: Engine, job: Job) -> NoReturn:
+def keep_to(trigger: BaseTrigger, engine: Engine, job: Job, stop: StopSignal) -> NoReturn:
     """Do the job at each date, until a signal comes; first of all, where a run was interrupted or a date was missed.
 
     Dates that pass while a run goes on are let go.
@@ -103,6 +103,7 @@ def keep_to(trigger: BaseTrigger, engine: Engine, job: Job) -> NoReturn:
         trigger: of `crontab`.
         engine: of the database, which is waited for where it is away.
         job: what is done.
+        stop: where the signal comes.
 
     Raises:
         Interrupted: by the signal, after the run that was going on has ended at a checkpoint.
@@ -110,9 +111,9 @@ def keep_to(trigger: BaseTrigger, engine: Engine, job: Job) -> NoReturn:
     """
     due = _first_date(trigger, engine, job)
     while True:
-        _wait_for(due)
+        _wait_for(due, stop)
         _wait_for_database(engine, job)
-        _run(job.command)
+        run_once(job.command, stop)
         _wait_for_database(engine, job)
         due = _next(trigger, max(datetime.now(UTC), due + timedelta(seconds=1)))
 
@@ -137,10 +138,13 @@ def _next(trigger: BaseTrigger, moment: datetime) -> datetime:
     return date
 
 
-def _wait_for(date: datetime) -> None:
+def _wait_for(date: datetime, stop: StopSignal) -> None:
     log.info("the next run", date=date.isoformat(" "))
+    # Python drops what a signal's handler raises while an object is finalized: then the signal is heeded here.
+    stop.check()
     while (left := (date - datetime.now(UTC)).total_seconds()) > 0:
         time.sleep(min(left, _LOOK_AT_THE_CLOCK_S))
+        stop.check()
 
 
 def _wait_for_database(engine: Engine, job: Job) -> None:
@@ -150,16 +154,23 @@ def _wait_for_database(engine: Engine, job: Job) -> None:
             sweep(engine, job.work)
 
 
-def _run(command: Sequence[str]) -> None:
-    """Start the command, wait for its end, and say how it was, where it says nothing itself."""
-    with subprocess.Popen(command) as process:  # noqa: S603 - our own command.
-        try:
-            code = process.wait()
-        except Interrupted:
+def run_once(command: Sequence[str], stop: StopSignal) -> None:
+    """Start a command, wait for its end, and say how it was, where it says nothing itself.
+
+    Raises:
+        Interrupted: by the signal, which the command gets too, after its end.
+    """
+    process = None
+    try:
+        # A signal waits until it is known what there is to end.
+        with stop.held():
+            process = subprocess.Popen(command)  # noqa: S603 - our own command.
+        code = process.wait()
+    except Interrupted:
+        if process:
             process.terminate()
-            code = process.wait()
-            raise
-        finally:
-            log.info("a run's process ended", exit_code=code)
+            log.info("a run's process ended", exit_code=process.wait())
+        raise
+    log.info("a run's process ended", exit_code=code)
     if code:
         log.error("a run failed; the next date stands", exit_code=code)

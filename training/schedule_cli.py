@@ -8,7 +8,7 @@ from typing import Annotated
 import structlog
 from cyclopts import Parameter
 
-from training.options import Names, Overrides, Store, Work
+from training.options import Overrides, Public, Store, Work
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ def schedule(  # noqa: PLR0913 - the command's options.
     store: Store = None,
     work: Work = None,
     champion: Path | None = None,
-    public: Names | None = None,
+    public: Public = None,
     set_: Overrides | None = None,
 ) -> None:
     """Call `retrain` at the dates of a cron expression, until SIGTERM or Ctrl-C.
@@ -54,6 +54,6 @@ def schedule(  # noqa: PLR0913 - the command's options.
         words += [name, str(value)] if value is not None else []
     for name, values in {"--public": public, "--set": set_}.items():
         words += [name, *values] if values else []
-    with suppress(Interrupted), on_signals():
-        keep_to(trigger, connect(), Job(words, settings.work))
+    with suppress(Interrupted), on_signals() as stop:
+        keep_to(trigger, connect(), Job(words, settings.work), stop)
     log.info("stopped")

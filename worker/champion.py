@@ -4,19 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import psycopg
 import structlog
 from sqlalchemy import Connection, Engine
 
 from registry.errors import BrokenBundle, UnknownProtocol, UnusableLocation, first_line
-from registry.versions import CHANNEL, ModelVersion, champion, fetch
+from registry.locations import keep
+from registry.versions import CHANNEL, ModelVersion, champion, champion_before, fetch
 from worker.database import database_problems
-from worker.errors import Away, ConfigurationError, RejectedData
+from worker.errors import Away, ConfigurationError, WorkerError
 from worker.metrics import Metrics
 from worker.records import Classifier
 from worker.serving import Serving
+from worker.settings import Settings
 from worker.waiting import pauses
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,20 @@ _HEED_S: Final = 0.2
 """How often a thread that waits for Postgres looks whether it is to end."""
 
 _REMEDY: Final = "roll back with `emotion-training models rollback`, or set WORKER_MODEL"
+
+
+class Refusal(NamedTuple):
+    """A champion that cannot be served, and the kind of error that says so."""
+
+    version: str
+    kind: type[Exception]
+
+
+class Beginning(NamedTuple):
+    """The model to begin with, and the champion in whose stead it serves, if it does."""
+
+    classifier: Classifier
+    refusal: Refusal | None
 
 
 def fetch_version(row: ModelVersion, cache: Path) -> str:
@@ -50,22 +66,49 @@ def fetch_version(row: ModelVersion, cache: Path) -> str:
         raise Away(str(error)) from error
 
 
-def load_champion(engine: Engine, load: Load) -> Classifier | None:
-    """Load the model to begin with; None where nothing was ever promoted.
+def load_champion(engine: Engine, load: Load, load_released: Callable[[], Classifier]) -> Beginning:
+    """Load the model to begin with: the champion, else the one before it, else the released one.
+
+    Args:
+        engine: of the database.
+        load: makes a model of a version.
+        load_released: makes the one that serves while nothing was ever promoted.
 
     Raises:
-        Away: Postgres or the bundle cannot be reached now.
-        ConfigurationError: the champion cannot be served; the message says what to do.
+        Away: Postgres or the champion's bundle cannot be reached now.
+        ConfigurationError: nothing at all can be served; the message says what to do.
     """
     with database_problems(), engine.connect() as connection:
-        row = champion(connection)
+        row, before = champion(connection), champion_before(connection)
     if row is None:
-        return None
+        return Beginning(load_released(), None)
     try:
-        return load(row)
-    except (ConfigurationError, RejectedData) as error:
-        why = str(error).rstrip(".")
+        return Beginning(load(row), None)
+    except Away:
+        raise
+    except Exception as error:  # noqa: BLE001 - a bundle is foreign: whatever loading it raises, another may serve.
+        refusal, why = Refusal(row.version, type(error)), first_line(error).rstrip(".")
+    try:
+        classifier = _instead(load, before) or load_released()
+    except WorkerError as error:
         raise ConfigurationError(f"the champion {row.version} cannot be served: {why}. Or {_REMEDY}") from error
+    log.error(
+        "the champion cannot be served: another model stands in for it, and the champion is tried again",
+        champion=row.version,
+        serving=classifier.version,
+        error=why,
+        remedy=_REMEDY,
+    )
+    return Beginning(classifier, refusal)
+
+
+def _instead(load: Load, before: ModelVersion | None) -> Classifier | None:
+    """Return the champion before, if there is one that loads."""
+    try:
+        return before and load(before)
+    except Exception as error:  # noqa: BLE001 - as above.
+        log.warning("nor can the champion before it", version=before and before.version, error=first_line(error))
+        return None
 
 
 class Follower:
@@ -79,22 +122,28 @@ class Follower:
         serving: where the model that serves is.
         load: makes a model of a version.
         metrics: tells which model serves, and whether it is the champion.
-        poll_s: seconds between looks.
+        settings: how often to look, and the cache that is to hold the bundle that serves and the one before.
     """
 
-    def __init__(self, engine: Engine, serving: Serving, load: Load, metrics: Metrics, poll_s: float) -> None:
+    def __init__(self, engine: Engine, serving: Serving, load: Load, metrics: Metrics, settings: Settings) -> None:
         self._engine = engine
         self._serving = serving
         self._load = load
         self._metrics = metrics
-        self._poll_s = poll_s
+        self._poll_s = settings.champion_poll_s
+        self._cache = settings.model_cache.expanduser()
         self._stop = threading.Event()
         self._pauses = pauses()
-        self._told: tuple[str, type[Exception]] | None = None
+        self._told: Refusal | None = None
         self._thread = threading.Thread(target=self._run, name="champion", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, told: Refusal | None = None) -> None:
+        """Start the thread.
+
+        Args:
+            told: what the log has said of the champion already.
+        """
+        self._told = told
         self._thread.start()
 
     def close(self, timeout_s: float = 1) -> None:
@@ -140,7 +189,7 @@ class Follower:
         """Serve the champion, if it is another one than the model that serves, and can be."""
         start = time.monotonic()
         serving = self._serving.classifier.version
-        row = _champion(connection)
+        row = self._keep_what_may_serve(connection)
         behind = row is not None and row.version != serving
         self._metrics.behind.set(behind)
         if row is None or not behind:
@@ -162,11 +211,20 @@ class Follower:
             "another model serves", version=row.version, before=serving, seconds=round(time.monotonic() - start, 2)
         )
 
+    def _keep_what_may_serve(self, connection: Connection) -> ModelVersion | None:
+        """Return the champion; what a rollback or a restart would load stays in the cache."""
+        with connection.begin():
+            row, before = champion(connection), champion_before(connection)
+        for version in (self._serving.classifier.version, *(each.version for each in (row, before) if each)):
+            keep(version, self._cache)
+        return row
+
     def _refuse(self, version: str, error: Exception) -> None:
         """Count each failure, and tell of it once."""
         self._metrics.swap_failures.inc()
-        if self._told != (version, type(error)):
-            self._told = (version, type(error))
+        refusal = Refusal(version, type(error))
+        if self._told != refusal:
+            self._told = refusal
             # TRY400: a trace says no more to whoever has to act, and a bundle that cannot be read is no bug of ours.
             log.error(
                 "the champion cannot be served: the old model goes on serving, and the champion is tried again",

@@ -133,12 +133,14 @@ def _assemble(settings: Settings, classifier: Classifier | None, stop: threading
     server = serve(health, metrics.registry, settings.http_host, settings.http_port)
     stack.callback(server.shutdown)
     log.info("metrics and health", url=f"http://{settings.http_host}:{server.server_port}/metrics")
+    load, load_default = partial(load_version, settings, metrics), partial(load_classifier, settings, metrics)
     followed = classifier is None and settings.model is None
-    load = partial(load_version, settings, metrics)
+    refusal = None
     if followed:
-        classifier = wait_for("the champion", partial(load_champion, engine, load), stop)
-    serving = Serving(classifier or load_classifier(settings, metrics))
+        classifier, refusal = wait_for("the champion", partial(load_champion, engine, load, load_default), stop)
+    serving = Serving(classifier or load_default())
     metrics.serve_model(serving.classifier.version)
+    metrics.behind.set(refusal is not None)
     # The broker may have gone while the model was loaded.
     dead_letters = wait_for("kafka", lambda: DeadLetters(settings), stop)
     most_in_a_row = settings.dead_letters_in_a_row or None
@@ -154,8 +156,8 @@ def _assemble(settings: Settings, classifier: Classifier | None, stop: threading
     batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000)
     _tune_interpreter()
     if followed:
-        follower = stack.enter_context(closing(Follower(engine, serving, load, metrics, settings.champion_poll_s)))
-        follower.start()
+        follower = stack.enter_context(closing(Follower(engine, serving, load, metrics, settings)))
+        follower.start(refusal)
     return Worker(source, batcher, stages, health, metrics)
 
 

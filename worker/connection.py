@@ -1,9 +1,10 @@
 """How to reach the brokers, and what their errors mean to us; for consumer, producer and admin client alike."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from ssl import SSLError
+from ssl import SSLError, SSLWantReadError, SSLWantWriteError
 from typing import Any, Final, TypeVar
 
 from kafka.consumer.fetcher import Fetcher
@@ -173,8 +174,28 @@ def _or_close(attempt: Callable[..., Awaitable[Any]], position: int) -> Callable
 
 if "sock_connect" in vars(KafkaNetSocket):
     KafkaNetSocket.sock_connect = _or_close(KafkaNetSocket.sock_connect, position=2)
+
+
+async def _handshake(transport: Any) -> None:
+    """Shake hands, in the time that a first contact may take.
+
+    The client (3.0.12) waits for ever for a peer that takes the connection and says nothing.
+    """
+    until = time.monotonic() + _FIRST_CONTACT_MS / 1000
+    net, sock = transport._net, transport._sock  # noqa: SLF001 - as above.
+    while True:
+        try:
+            sock.do_handshake()
+        except SSLWantReadError:
+            await net.wait_read(sock, until)
+        except SSLWantWriteError:
+            await net.wait_write(sock, until)
+        else:
+            return
+
+
 if "handshake" in vars(KafkaSSLTransport):
-    KafkaSSLTransport.handshake = _or_close(KafkaSSLTransport.handshake, position=0)
+    KafkaSSLTransport.handshake = _or_close(_handshake, position=0)
 
 
 def _with_a_free_place(fetched_records: Callable[..., Any]) -> Callable[..., Any]:

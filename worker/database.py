@@ -1,12 +1,12 @@
 """How to reach Postgres, and what its errors mean to us."""
 
-import re
 from typing import Final
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
+from registry import postgres
 from worker.errors import Away, ConfigurationError, RejectedData
 
 # A worker that is frozen within its transaction must not hold its locks for ever. It is longer than a healthy one may
@@ -14,18 +14,6 @@ from worker.errors import Away, ConfigurationError, RejectedData
 _PATIENCE: Final = "idle_in_transaction_session_timeout"
 _LET_GO: Final = f"SET LOCAL {_PATIENCE} = '60s'"
 
-# Classes of SQLSTATE; source: PostgreSQL documentation, appendix A, error codes.
-_REFUSED_STATES: Final = ("28", "3D", "42501")
-_UNMIGRATED_STATES: Final = ("42P01", "42703")
-_DATA_STATES: Final = ("22", "23", "44", "54", "P0")
-_AWAY_STATES: Final = ("08", "25", "40", "53", "55", "57", "58")
-# Before a connection stands there is no SQLSTATE, only libpq's words. That "SSL" is among them says nothing: it is
-# also how a TLS connection ends when the server stops.
-_REFUSED_WORDS: Final = re.compile(
-    r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied"
-    r"|not permitted|certificate|does not support SSL|SSL required|no encryption|SSL error: (?!unexpected eof)"
-    r"|invalid .* value|invalid connection option"
-)
 _NO_OPTIONS: Final = "unsupported startup parameter"
 """What a pooler says of `options` in a URL; source: PgBouncer's documentation, ignore_startup_parameters."""
 
@@ -43,14 +31,11 @@ def connect(url: str, application: str, connections: int = 1) -> Engine:
     Raises:
         ConfigurationError: the URL is none of Postgres.
     """
-    driver_url, replaced = re.subn(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url)
-    if not replaced:
-        raise ConfigurationError("the database URL must begin with postgresql://")
     try:
-        address = make_url(driver_url)
-    except (ArgumentError, ValueError):
-        # Not "from error": it may quote the password.
-        raise ConfigurationError("the database URL is not postgresql://user:password@host:port/database") from None
+        address = postgres.address(url)
+    except postgres.UnusableAddress as error:
+        # Not "from error": a trace would show what it could not read, and in it the password.
+        raise ConfigurationError(str(error)) from None
     engine = create_engine(
         address,
         pool_size=connections,
@@ -86,19 +71,19 @@ class database_problems:  # noqa: N801 - used as a context manager, like context
 
 
 def _meaning(error: psycopg.Error) -> Exception:
-    state = error.sqlstate or ""
-    said = str(error).strip().split("\n")[0]
+    state, said = postgres.state(error), postgres.said(error)
     if _NO_OPTIONS in said:
         return ConfigurationError(
             f"the pooler before Postgres refuses us: {said}. Take that parameter out of WORKER_DATABASE_URL, or let "
             "PgBouncer pass over it: ignore_startup_parameters"
         )
-    if state.startswith(_REFUSED_STATES) or (not state and _REFUSED_WORDS.search(said)):
+    if postgres.refused(error):
         return ConfigurationError(f"Postgres refuses us: {said}. Check WORKER_DATABASE_URL and that user's rights")
-    if state in _UNMIGRATED_STATES:
+    if postgres.unmigrated(error):
         return ConfigurationError(f"Postgres lacks what the worker needs: {said}. Run `emotion-worker migrate`")
-    if state.startswith(_DATA_STATES) or isinstance(error, psycopg.DataError):
+    if state.startswith(postgres.DATA_STATES) or isinstance(error, psycopg.DataError):
         return RejectedData(said)
-    if state.startswith(_AWAY_STATES) or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    away = state.startswith(postgres.AWAY_STATES + postgres.BUSY_STATES)
+    if away or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return DatabaseAway(f"Postgres is away: {said}")
     return error

@@ -24,7 +24,7 @@ from worker.database import connect
 from worker.errors import ConfigurationError
 from worker.migrate import require_migrated
 from worker.records import Classifier
-from worker.score_store import RescoreStore, Stored, registered
+from worker.score_store import RescoreStore, Stored, near, registered
 from worker.scoring import Scored, score
 from worker.settings import Settings
 from worker.waiting import Stopped, wait_for
@@ -44,7 +44,7 @@ class Wanted(NamedTuple):
     since: datetime
     """Time from which transcripts count, by when they were said."""
     model: str | None = None
-    """A bundle's folder, a version of the registry or a hub name; None takes the champion."""
+    """A bundle's folder, a version of the registry, or what WORKER_MODEL names; None takes the champion."""
     batch: int = 256
     """Rows of a transaction."""
     rate: float = 500
@@ -163,6 +163,14 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     yield report
 
 
+def _unknown(model: str, nearest: Sequence[str]) -> ConfigurationError:
+    like = f"; versions like it: {', '.join(nearest)}" if nearest else ""
+    return ConfigurationError(
+        f"--model {model} is no version of the registry, no folder and not what WORKER_MODEL names{like}. See "
+        "`emotion-training models list`"
+    )
+
+
 def rescore(settings: Settings, wanted: Wanted, stop: threading.Event) -> Outcome:
     """Score rows of older models anew.
 
@@ -178,9 +186,12 @@ def rescore(settings: Settings, wanted: Wanted, stop: threading.Event) -> Outcom
     try:
         wait_for("postgres", lambda: require_migrated(engine), stop)
         named = wanted.model
-        row = None if named and Path(named).is_dir() else wait_for("postgres", lambda: registered(engine, named), stop)
+        at_hand = named is not None and Path(named).is_dir()
+        row = None if at_hand else wait_for("postgres", lambda: registered(engine, named), stop)
         if not named and not row:
             raise ConfigurationError("there is no champion: name the model with --model")
+        if named and not row and not at_hand and named != settings.model:
+            raise _unknown(named, wait_for("postgres", lambda: near(engine, named), stop))
         folder = wait_for("model", partial(fetch_version, row, settings.model_cache), stop) if row else named
         bundle = open_bundle(str(folder))
         classifier = load_classifier(settings.model_copy(update={"model": str(bundle.folder)}))

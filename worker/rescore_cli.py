@@ -28,7 +28,8 @@ def rescore(
 
     Args:
         since: Take what was said since then; UTC where it names no zone.
-        model: A bundle's folder, a version of the registry or a hub name; by default the registry's champion.
+        model: A version of the registry, a bundle's folder, or what WORKER_MODEL names; by default the registry's
+            champion.
         rate: Rows a second at most, of this process.
         batch: Rows of a transaction, which holds them until they are scored.
     """

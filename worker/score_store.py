@@ -156,6 +156,16 @@ def registered(engine: Engine, version: str | None) -> ModelVersion | None:
         return versions.by_version(connection, version) if version else versions.champion(connection)
 
 
+def near(engine: Engine, name: str) -> list[str]:
+    """Return the versions that are written most like a name, the nearest first.
+
+    Raises:
+        Away: the database cannot be reached.
+    """
+    with database_problems(), engine.connect() as connection:
+        return versions.near(connection, name)
+
+
 def _arrays(scored: Sequence[Scored]) -> dict[str, list[Any]]:
     last = list({item.transcript_id: item for item in scored}.values())
     empty = [None] * len(EMOTIONS)

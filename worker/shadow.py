@@ -6,15 +6,16 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from registry.versions import ModelVersion
+from worker.bisection import bisect
 from worker.database import DatabaseAway
-from worker.errors import RejectedData, WorkerError
+from worker.errors import WorkerError
 from worker.metrics import Metrics
 from worker.records import Chunk, Classifier
 from worker.score_store import ShadowStore
@@ -165,16 +166,22 @@ class Shadow:
             self._metrics.shadow.labels("dropped").inc(len(texts))
 
     def _score(self, classifier: Classifier, piece: list[tuple[str, str]]) -> None:
-        outcome = "failed"
+        """Score and store texts, but for those that the candidate rejects."""
+        scored = 0
         start = time.thread_time()
-        try:
-            self._store.write(classifier.version, score(classifier, piece))
-            outcome = "scored"
+
+        def attempt(run: Sequence[tuple[str, str]]) -> None:
+            nonlocal scored
+            self._store.write(classifier.version, score(classifier, run))
             self._said.discard(DatabaseAway.__name__)
-        except RejectedData as error:
-            self._complain(error)
+            scored += len(run)
+
+        try:
+            for (name, _), error in bisect(piece, attempt):
+                self._complain(error, name)
         finally:
-            self._metrics.shadow.labels(outcome).inc(len(piece))
+            self._metrics.shadow.labels("scored").inc(scored)
+            self._metrics.shadow.labels("failed").inc(len(piece) - scored)
         seconds = time.thread_time() - start
         if seconds < _SHORT_S:
             self._piece = min(_MOST, self._piece * 2)
@@ -185,7 +192,7 @@ class Shadow:
         """Rest after some work, as long as leaves the flow its throughput."""
         self._stopping.wait(_REST * (time.thread_time() - since))
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: Exception, transcript_id: str | None = None) -> None:
         """Say what is the matter; of each kind of error once, until it is over or there is another candidate."""
         self._metrics.shadow_failures.inc()
         kind = type(error).__name__
@@ -194,6 +201,7 @@ class Shadow:
             log.warning(
                 "the shadow cannot score with the candidate; the flow goes on",
                 model_version=self._candidate and self._candidate.version,
+                transcript_id=transcript_id,
                 error=f"{kind}: {error}",
                 exc_info=not isinstance(error, WorkerError),
             )

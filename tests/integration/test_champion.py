@@ -1,6 +1,8 @@
 """The worker follows the registry: told or by a look, through outages, and never onto what cannot serve."""
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,17 +14,19 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import training.database
+from registry.locations import checksum
 from registry.released import NAME
 from registry.versions import ModelVersion
 from schemas.bundle import MANIFEST
 from training.registry import champion, promote, register, rollback
-from worker.champion import Follower, Load, fetch_version, load_champion
+from worker.champion import Follower, Load, Refusal, fetch_version, load_champion
 from worker.composition import released_model
 from worker.database import connect
 from worker.errors import Away, ConfigurationError
 from worker.metrics import Metrics
 from worker.records import Classifier
 from worker.serving import Serving
+from worker.settings import Settings
 
 NEVER_S = 3600.0
 """Between looks, where a notification is to tell."""
@@ -43,6 +47,7 @@ class Rig:
         self.serving = Serving(Loaded("released"))
         self.metrics = Metrics()
         self.load: Load = lambda row: Loaded(row.version)
+        self.cache = folder / "cache"
         self._folder = folder
         self._follower: Follower | None = None
 
@@ -51,9 +56,10 @@ class Rig:
             make_bundle(self._folder / name, version=name)
             register(self.registry, self._folder / name, store)
 
-    def start(self, poll_s: float = NEVER_S) -> None:
-        self._follower = Follower(self.engine, self.serving, self._load, self.metrics, poll_s)
-        self._follower.start()
+    def start(self, poll_s: float = NEVER_S, told: Refusal | None = None) -> None:
+        settings = Settings(champion_poll_s=poll_s, model_cache=self.cache)
+        self._follower = Follower(self.engine, self.serving, self._load, self.metrics, settings)
+        self._follower.start(told)
 
     def _load(self, row: ModelVersion) -> Classifier:
         return self.load(row)
@@ -220,19 +226,116 @@ def test_a_follower_ends_at_once_while_it_waits(rig: Rig) -> None:
     assert "champion" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_worker_begins_with_the_champion_or_says_why_not(rig: Rig) -> None:
-    assert load_champion(rig.engine, rig.load) is None
+def released() -> Classifier:
+    return Loaded("released")
+
+
+def test_a_worker_begins_with_the_champion_and_waits_for_it_where_it_is_away(rig: Rig) -> None:
+    assert load_champion(rig.engine, rig.load, released).classifier.version == "released"
+    rig.register("one", "two")
+    for name in ("one", "two"):
+        promote(rig.registry, name)
+    classifier, refusal = load_champion(rig.engine, rig.load, failing(AssertionError("what was released is loaded")))
+    assert (classifier.version, refusal) == ("two", None)
+    with pytest.raises(Away, match="the store is away"):
+        load_champion(rig.engine, failing(Away("the store is away")), released)
+
+
+def refusing(*versions: str, error: Exception) -> Load:
+    def load(row: ModelVersion) -> Classifier:
+        if row.version in versions:
+            raise error
+        return Loaded(row.version)
+
+    return load
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("cut short."), ZeroDivisionError("cut short")])
+def test_a_worker_begins_with_the_champion_before_where_the_champion_cannot_be_served_and_then_with_the_released_one(
+    rig: Rig, lines: list[dict[str, object]], error: Exception
+) -> None:
+    rig.register("one", "two")
+    for name in ("one", "two"):
+        promote(rig.registry, name)
+    for broken, serving in ((("two",), "one"), (("one", "two"), "released")):
+        classifier, refusal = load_champion(rig.engine, refusing(*broken, error=error), released)
+        assert (classifier.version, refusal) == (serving, Refusal("two", type(error)))
+        [line] = said(lines, "the champion cannot be served: another model stands in")
+        assert (line["champion"], line["serving"], line["error"]) == ("two", serving, "cut short")
+        assert "models rollback" in str(line["remedy"])
+        lines.clear()
+
+
+def test_where_nothing_at_all_can_be_served_the_worker_ends_with_what_is_wrong_with_the_champion(rig: Rig) -> None:
     rig.register("one")
     promote(rig.registry, "one")
-    first = load_champion(rig.engine, rig.load)
-    assert first
-    assert first.version == "one"
-    with pytest.raises(
-        ConfigurationError, match=r"champion one cannot be served: cut short\. Or roll back .*WORKER_MOD"
-    ):
-        load_champion(rig.engine, failing(ConfigurationError("cut short.")))
-    with pytest.raises(Away, match="the store is away"):
-        load_champion(rig.engine, failing(Away("the store is away")))
+    broken = failing(ConfigurationError("cut short."))
+    with pytest.raises(ConfigurationError, match=r"champion one cannot be served: cut short\. Or roll back .*WORKER_M"):
+        load_champion(rig.engine, broken, broken)
+
+
+def test_a_champion_that_was_refused_at_the_start_is_tried_again_and_not_told_of_again(
+    rig: Rig, lines: list[dict[str, object]]
+) -> None:
+    rig.register("one")
+    promote(rig.registry, "one")
+    loads, rig.load = rig.load, failing(ConfigurationError("cut short"))
+    rig.start(0.05, Refusal("one", ConfigurationError))
+    wait_for(lambda: (rig.figure("emotion_model_swap_failures_total") or 0) >= 2, what="two tries")
+    assert rig.figure("emotion_model_behind") == 1
+    assert said(lines, "cannot be served") == []
+    rig.load = loads
+    rig.wait_for("one")
+
+
+def test_the_cache_holds_what_serves_and_what_a_rollback_would_load(rig: Rig) -> None:
+    rig.register("one", "two")
+    for name in ("one", "two"):
+        promote(rig.registry, name)
+    rig.serving = Serving(Loaded("two"))
+    months_ago = time.time() - 90 * 86_400
+    folders = {name: rig.cache / f"{name}-0123456789ab" for name in ("one", "two", "other")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+        os.utime(folder, (months_ago, months_ago))
+    rig.start(poll_s=0.05)
+    wait_for(lambda: min(folders[name].stat().st_mtime for name in ("one", "two")) > time.time() - 60, what="a look")
+    assert folders["other"].stat().st_mtime < time.time() - 60
+
+
+def test_the_released_bundle_is_taken_from_beside_the_code_wherever_it_was_registered(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.register("one")
+    promote(rig.registry, "one")
+    row = champion(rig.registry)
+    assert row
+    row = row._replace(location="/home/another/runs/models/one")
+    with pytest.raises(ConfigurationError, match="holds no complete bundle"):
+        fetch_version(row, tmp_path)
+    monkeypatch.setattr("registry.released.released_model", lambda: tmp_path / "one")
+    assert fetch_version(row, tmp_path) == str(tmp_path / "one")
+    assert fetch_version(row._replace(location=""), tmp_path) == str(tmp_path / "one")
+    for another in ({"data_fingerprint": "another"}, {"version": "two"}, {"checksum": "another"}):
+        with pytest.raises(ConfigurationError, match="holds no complete bundle"):
+            fetch_version(row._replace(**another), tmp_path)
+
+
+def test_files_that_are_not_those_that_were_registered_are_refused_and_not_kept(rig: Rig, tmp_path: Path) -> None:
+    rig.register("one", store=f"memory://{tmp_path.name}")
+    promote(rig.registry, "one")
+    row = champion(rig.registry)
+    assert row
+    assert row.checksum == checksum(str(tmp_path / "one"))
+    folder = Path(fetch_version(row, rig.cache))
+    weights = folder / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert fetch_version(row._replace(checksum=None), rig.cache) == str(folder), "it was registered without one"
+    with pytest.raises(ConfigurationError, match=r"holds the bundle of checksum .*Copy the bundle there anew"):
+        fetch_version(row, rig.cache)
+    assert list(rig.cache.iterdir()) == []
+    assert fetch_version(row, rig.cache) == str(folder)
 
 
 def test_a_bundle_is_fetched_only_if_it_is_the_one_that_was_registered(

@@ -106,7 +106,8 @@ def test_who_waits_for_an_absent_broker_holds_no_more_the_longer_it_takes(
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("kind", [KafkaConsumer, KafkaProducer, KafkaAdminClient])
 @pytest.mark.parametrize(
-    ("broker", "protocol"), [(silent_broker, "PLAINTEXT"), (leaving_broker, "PLAINTEXT"), (leaving_broker, "SSL")]
+    ("broker", "protocol"),
+    [(broker, protocol) for broker in (silent_broker, leaving_broker) for protocol in ("PLAINTEXT", "SSL")],
 )
 def test_a_broker_that_does_not_answer_leaves_no_more_behind(
     broker: Callable[[], AbstractContextManager[int]], protocol: str, kind: Callable[..., object]

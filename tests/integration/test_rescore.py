@@ -211,6 +211,24 @@ def test_two_processes_share_the_work_and_one_that_is_told_to_stop_leaves_it_to_
     assert [getattr(row, emotion) for emotion in EMOTIONS] == pytest.approx(scores.tolist(), abs=0.02)
 
 
+def test_a_model_that_is_misspelt_is_looked_for_nowhere_else(
+    engine: Engine, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(name: str) -> None:
+        raise AssertionError(f"the hub is asked for {name}")
+
+    monkeypatch.setattr("worker.rescore.open_bundle", asked)
+    settings = Settings(database_url=postgres_url, device="cpu")
+    with pytest.raises(ConfigurationError, match=r"--model calls-2 is no version .* names\. See `emotion-training mod"):
+        rescore(settings, Wanted(SINCE, "calls-2"), Event())
+    for version in ("calls-20260301", "calls-20260401", "unlike"):
+        register(engine, version, "candidate", MADE)
+    with pytest.raises(ConfigurationError, match=r"no folder.*; versions like it: calls-20260[34]01, calls-.*\. See"):
+        rescore(settings, Wanted(SINCE, "calls-2026"), Event())
+    with pytest.raises(AssertionError, match="the hub is asked for me/calls"):
+        rescore(settings.model_copy(update={"model": "me/calls"}), Wanted(SINCE, "me/calls"), Event())
+
+
 def test_the_champion_is_taken_unless_another_version_is_named(
     engine: Engine, postgres_url: str, tmp_path: Path
 ) -> None:

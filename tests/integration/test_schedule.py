@@ -1,5 +1,6 @@
 """A schedule on a real Postgres: runs are never beside each other, none is forgotten, and none takes it down."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,11 +10,14 @@ from typing import Any
 
 import psutil
 import pytest
+from apscheduler.triggers.cron import CronTrigger
 from services import Postgres, engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select, text
 
 from schemas.tables import training_runs
 from training.database import connect
+from training.schedule import Job, keep_to, run_once
+from training.stopping import Interrupted, StopSignal, on_signals
 
 # A schedule whose date comes each second, or in a hundred years, and a job that does what it is told.
 SCHEDULE = """
@@ -26,8 +30,8 @@ from training.schedule import Job, keep_to
 from training.stopping import Interrupted, on_signals
 url, work, dates, *command = sys.argv[1:]
 each = {"second": CronTrigger(second="*", timezone="UTC"), "year": CronTrigger(month=1, day=1, timezone="UTC")}
-with suppress(Interrupted), on_signals():
-    keep_to(each[dates], connect(url), Job([sys.executable, *command], Path(work)))
+with suppress(Interrupted), on_signals() as stop:
+    keep_to(each[dates], connect(url), Job([sys.executable, *command], Path(work)), stop)
 """
 JOB = """
 import os, sys, time
@@ -165,6 +169,40 @@ def test_a_crash_leaves_a_failed_run_and_the_next_date_stands(
     assert (first.state, first.reason) == ("failed", reason)
     assert "a run failed; the next date stands" in crashing.said()
     assert not (crashing.work / f"run-{first.id}").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_while_the_run_is_being_started_ends_it(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is there, and whoever started it does not know it yet."""
+    started = []
+
+    class Signalled(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str]) -> None:
+            super().__init__(command)
+            started.append(self)
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("training.schedule.subprocess.Popen", Signalled)
+    with pytest.raises(Interrupted), on_signals() as stop:
+        run_once([sys.executable, "-c", "import time; time.sleep(600)"], stop)
+    try:
+        assert started[0].poll() == -signal.SIGTERM
+    finally:
+        started[0].kill()
+
+
+def test_a_signal_whose_interruption_got_lost_ends_the_schedule_before_the_next_date(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Python drops what is raised while it finalizes an object."""
+    long_ago(engine)
+    stop = StopSignal()
+    stop.set()
+    with pytest.raises(Interrupted):
+        keep_to(CronTrigger(second="*", timezone="UTC"), engine, Job(["false"], tmp_path), stop)
+    assert states(engine) == ["promoted"]
 
 
 def test_a_run_of_another_process_is_let_be(engine: Engine, schedule: Callable[[str, str], Schedule]) -> None:

@@ -168,15 +168,20 @@ def test_what_the_candidate_itself_has_classified_is_not_scored_twice(
     assert counted(metrics, "scored") == 1
 
 
-def test_a_text_that_the_candidate_rejects_is_counted_and_the_next_is_scored(
+def test_a_text_that_the_candidate_rejects_costs_no_other_its_scores(
     engine: Engine, start: Any, metrics: Metrics
 ) -> None:
     register(engine, "new")
-    shadow = start()
-    offer(shadow, stored("1", text=POISON))
-    shadow.offer(stored("2"))
-    wait_for(lambda: shadowed(engine, "new"), what="the good text")
-    assert (counted(metrics, "failed"), counted(metrics, "scored")) == (1, 1)
+    chunk = stored("1", "2", "3", "4", "5")
+    chunk.utterances[2].text = f"это {POISON}"
+    with capture_logs() as logs:
+        shadow = start()
+        offer(shadow, chunk)
+        wait_for(lambda: counted(metrics, "failed"), what="the bad text")
+    assert set(shadowed(engine, "new")) == {"1", "2", "4", "5"}
+    assert (counted(metrics, "failed"), counted(metrics, "scored"), failures(metrics)) == (1, 4, 1)
+    (told,) = (line for line in logs if line["log_level"] == "warning")
+    assert (told["model_version"], told["transcript_id"]) == ("new", "3")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("weights of another network"), MemoryError()])

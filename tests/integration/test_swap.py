@@ -143,7 +143,7 @@ def test_a_broken_bundle_leaves_the_old_model_serving_until_it_is_put_right(flow
     assert {row["model_version"] for row in flow.rows()} == {"one"}
     assert probe.metrics()["emotion_model_behind",] == 1
     [line] = running.said("cannot be served: the old model goes on serving")
-    assert "tokenizer.json cannot be read" in line["error"]
+    assert "a file was damaged" in line["error"]
 
     tokenizer.write_bytes(whole)
     running.wait_for("two", swaps=1)
@@ -197,7 +197,37 @@ def test_a_store_that_is_away_at_the_start_is_waited_for(
     assert [path.name.startswith("one-") for path in (tmp_path / "cache").iterdir()] == [True]
 
 
-def test_a_worker_does_not_start_on_a_champion_that_cannot_serve(flow: Flow, running: Running) -> None:
+def test_a_worker_that_starts_on_a_broken_champion_serves_the_one_before_until_it_is_put_right(
+    flow: Flow, running: Running
+) -> None:
+    running.register("one", "two")
+    for name in ("one", "two"):
+        promote(running.registry, name)
+    tokenizer = running.store / "two" / "tokenizer.json"
+    whole = tokenizer.read_bytes()
+    tokenizer.write_text("{}")
+    flow.publish(50)
+    running.start(champion_poll_s=0.2)
+    running.wait_for_rows(50)
+    assert {row["model_version"] for row in flow.rows()} == {"one"}
+    probe = Probe(running)
+    wait_for(lambda: probe.metrics()["emotion_model_swap_failures_total",] >= 2, 60, "two more tries")
+    assert probe.metrics()["emotion_model_behind",] == 1
+    [line] = running.said("the champion cannot be served")
+    assert (line["champion"], line["serving"], line["log_level"]) == ("two", "one", "error")
+
+    tokenizer.write_bytes(whole)
+    running.wait_for("two", swaps=1)
+    flow.publish(50)
+    running.wait_for_rows(100)
+    assert probe.metrics()["emotion_model_behind",] == 0
+    flow.assert_each_once()
+
+
+def test_a_worker_ends_where_neither_the_champion_nor_any_other_model_can_be_served(
+    flow: Flow, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker.composition, "released_model", lambda: str(tmp_path))
     running.register("one")
     promote(running.registry, "one")
     (running.store / "one" / "tokenizer.json").write_text("{}")

@@ -1,5 +1,6 @@
 """Bundles in a folder and behind a URL: complete before they show, and gone as a whole."""
 
+import hashlib
 import os
 import time
 import uuid
@@ -12,7 +13,7 @@ import pytest
 from bundles import make_bundle
 
 from registry.errors import BrokenBundle, UnknownProtocol, UnusableLocation
-from registry.locations import delete, download, manifest_at, upload
+from registry.locations import checksum, delete, download, forget, keep, manifest_at, upload
 from schemas.bundle import MANIFEST
 
 
@@ -52,6 +53,18 @@ def test_a_bundle_comes_back_as_it_was_uploaded(bundle: Path, location: str, tmp
 def test_a_local_bundle_is_used_where_it_lies(bundle: Path, tmp_path: Path) -> None:
     assert download(str(bundle), tmp_path / "cache") == bundle
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_bundle_of_links_to_files_is_complete(bundle: Path, location: str, tmp_path: Path) -> None:
+    """So are those that lie in the hub's cache."""
+    links = tmp_path / "links"
+    links.mkdir()
+    for file in bundle.iterdir():
+        (links / file.name).symlink_to(file)
+    (links / "folder").symlink_to(tmp_path)
+    upload(links, location)
+    assert download(str(links), tmp_path / "cache") == links
+    assert checksum(str(links)) == checksum(location) == checksum(str(bundle))
 
 
 def test_the_manifest_is_uploaded_last(bundle: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +159,56 @@ def test_the_cache_forgets_what_nobody_asked_for_in_a_week(bundle: Path, tmp_pat
     os.utime(first, (now, now - 8 * 86_400))
     assert download(location, tmp_path) == first
     assert first.stat().st_mtime > now - 60
+
+
+def test_the_cache_holds_what_is_kept(bundle: Path, tmp_path: Path) -> None:
+    keep("one", tmp_path / "no cache yet")
+    week_ago = time.time() - 8 * 86_400
+    for name in ("one-0123456789ab", "one-more-0123456789ab"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (week_ago, week_ago))
+    keep("one", tmp_path)
+    location = f"memory://store-{uuid.uuid4().hex}/one"
+    upload(bundle, location)
+    first = download(location, tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([first, tmp_path / "one-0123456789ab"])
+
+
+def test_what_was_downloaded_can_be_forgotten_but_not_what_is_used_where_it_lies(bundle: Path, tmp_path: Path) -> None:
+    location = f"memory://store-{uuid.uuid4().hex}/one"
+    upload(bundle, location)
+    downloaded = download(location, tmp_path)
+    forget(downloaded, location)
+    assert not downloaded.exists()
+    for local in (str(bundle), f"file://{bundle}"):
+        forget(download(local, tmp_path), local)
+        assert bundle.is_dir()
+
+
+def test_the_checksum_is_the_same_wherever_a_bundle_lies(bundle: Path, location: str) -> None:
+    upload(bundle, location)
+    lines = [
+        f"{hashlib.sha256((bundle / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in ("config.json", MANIFEST, "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    ]
+    assert checksum(location) == checksum(str(bundle)) == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_the_checksum_tells_of_a_byte_a_name_and_a_file_but_not_of_what_people_read(
+    bundle: Path, location: str
+) -> None:
+    upload(bundle, location)
+    system, root = fsspec.core.url_to_fs(location)
+    before = checksum(location)
+    system.pipe_file(f"{root}/README.md", b"# A model")
+    assert checksum(location) == before
+    weights = system.cat_file(f"{root}/model.safetensors")
+    system.pipe_file(f"{root}/model.safetensors", weights[:-1] + bytes([weights[-1] ^ 1]))
+    flipped = checksum(location)
+    system.pipe_file(f"{root}/model.onnx", b"")
+    added = checksum(location)
+    system.mv(f"{root}/model.onnx", f"{root}/model.int8.onnx")
+    assert len({before, flipped, added, checksum(location)}) == 4
 
 
 def test_a_download_that_breaks_off_leaves_nothing(

@@ -169,7 +169,7 @@ def test_a_url_of_another_kind_is_refused(url: str) -> None:
 
 
 def test_a_url_that_cannot_be_read_is_refused_without_showing_it() -> None:
-    with pytest.raises(ConfigurationError, match=r"is not postgresql://") as raised:
+    with pytest.raises(ConfigurationError, match=r"is not of the form postgresql://") as raised:
         connect("postgresql://worker:hunter2@database:hunter2/emotions", "test")
     assert "hunter2" not in str(raised.value)
     assert raised.value.__suppress_context__, "a trace would show it"
