@@ -8,6 +8,9 @@ from cyclopts import Parameter
 Names = Annotated[list[str], Parameter(consume_multiple=True)]
 """Sets: folders, files or hub names."""
 
+Public = Annotated[list[str] | None, Parameter(consume_multiple=True, env_var="TRAINING_PUBLIC")]
+"""Sets that judge too; in the environment with spaces between, and empty for none."""
+
 Overrides = Annotated[list[str], Parameter(name="--set", consume_multiple=True)]
 """Settings on top of a recipe, as name=value."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -114,23 +115,10 @@ def evaluate(
     if output:
         _make(output)
     figures, worst = {}, {}
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
-        passes = 2 + (len(WORD_ERROR_RATES) if output else 0)
-        task = progress.add_task("measuring", total=passes * sum(map(len, russian)))
-
-        def logits(texts: Sequence[str]) -> Floats:
-            parts = []
-            for start in range(0, len(texts), _SCORED_TOGETHER):
-                parts.append(served.logits(texts[start : start + _SCORED_TOGETHER]))
-                progress.advance(task, len(parts[-1]))
-            return np.concatenate(parts)
-
+    with _watched(served, russian, passes=2 + (len(WORD_ERROR_RATES) if output else 0)) as logits:
         for examples in russian:
             spoken = logits([as_spoken(text) for text in examples.texts])
-            figures[examples.source] = _measured(served, examples, spoken)
-            figures[examples.source]["written"] = _written(served, examples, spoken, logits)
-            if output:
-                figures[examples.source]["word_errors"] = _with_word_errors(served, examples, spoken, logits)
+            figures[examples.source] = _measured(served, examples, spoken, logits, misheard=output is not None)
             worst[examples.source] = mistakes(examples, served.scores(spoken))
     if output:
         _write(output / "metrics.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
@@ -139,14 +127,40 @@ def evaluate(
     return figures
 
 
-def _measured(served: Served, examples: Examples, logits: Floats) -> dict[str, Any]:
-    """Return what one pass over a set gives."""
-    scores, half = served.scores(logits), examples.parts(2)
-    return {
-        **_both_ways(served, examples, logits),
-        "cross_fitted": cross_fitted(logits, examples.targets, half, examples.annotated),
-        **break_down(examples, scores, served.thresholds),
+@contextmanager
+def _watched(served: Served, sets: Sequence[Examples], *, passes: int) -> Iterator[Callable[[Sequence[str]], Floats]]:
+    """Yield the model's logits, in pieces and with a bar that is full after so many passes over the sets."""
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
+        task = progress.add_task("measuring", total=passes * sum(map(len, sets)))
+
+        def logits(texts: Sequence[str]) -> Floats:
+            parts = []
+            for start in range(0, len(texts), _SCORED_TOGETHER):
+                parts.append(served.logits(texts[start : start + _SCORED_TOGETHER]))
+                progress.advance(task, len(parts[-1]))
+            return np.concatenate(parts)
+
+        yield logits
+
+
+def _measured(
+    served: Served,
+    examples: Examples,
+    spoken: Floats,
+    logits: Callable[[Sequence[str]], Floats],
+    *,
+    misheard: bool,
+) -> dict[str, Any]:
+    """Return the figures of a set, from its logits in ASR form and what gives those of other forms."""
+    figures = {
+        **_both_ways(served, examples, spoken),
+        "cross_fitted": cross_fitted(spoken, examples.targets, examples.parts(2), examples.annotated),
+        **break_down(examples, served.scores(spoken), served.thresholds),
+        "written": _written(served, examples, spoken, logits),
     }
+    if misheard:
+        figures["word_errors"] = _with_word_errors(served, examples, spoken, logits)
+    return figures
 
 
 def _both_ways(served: Served, examples: Examples, logits: Floats) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.options import Names, Overrides, Store, Work
+from training.options import Overrides, Public, Store, Work
 
 
 def retrain(  # noqa: PLR0913 - the command's options.
@@ -12,7 +12,7 @@ def retrain(  # noqa: PLR0913 - the command's options.
     store: Store = None,
     work: Work = None,
     champion: Path | None = None,
-    public: Names | None = None,
+    public: Public = None,
     set_: Overrides | None = None,
 ) -> None:
     """Fit a candidate on the labels in the database, and promote it if it is surely better than the champion.
@@ -24,7 +24,7 @@ def retrain(  # noqa: PLR0913 - the command's options.
 
     Args:
         recipe: A YAML file of settings, on top of what docs/retraining.md lists.
-        force: Retrain even if there are too few new labels, or the same were rejected before.
+        force: Retrain even if there are too few new labels, or the same were judged before.
         store: Folder or URL of the bundles, where the workers find them; without it, the folder `models` in --work.
         work: Folder for what a run has on the disk while it lasts; without it, `runs`.
         champion: Bundle to begin with while the registry has no champion, instead of the released one.

@@ -1,21 +1,31 @@
-"""Champion and candidate before the gate: scored on the same rows, timed on the same load."""
+"""Champion and candidate before the gate: scored on the same rows, timed on the same load.
+
+On public rows both get calibration and thresholds anew, each row by what was tuned on the half it is not in. A champion
+may have been tuned on those very rows, as the released one on ru_go_emotions; so what is compared is how well either
+ranks them, whoever saw them before.
+"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import structlog
+import torch
 
 from training.augmentation import as_spoken
 from training.bundles import open_bundle
-from training.errors import UnusableData
+from training.errors import UnusableData, UnusableModel
+from training.evaluation import from_other_half
 from training.examples import Examples
-from training.gate import Costs, Limits, Rows, Scores, Verdict, judge
+from training.gate import Costs, Limits, Verdict, judge
 from training.network import score
+from training.onnx_files import by_onnx, of_both
+from training.paired import Rows, Scores
 from training.report import Served
+from training.thresholds import Floats
 
 log = structlog.get_logger(__name__)
 
@@ -84,25 +94,29 @@ def russian(sets: Sequence[Examples]) -> list[Examples]:
 
 
 def _scores(model: Served, examples: Examples) -> Scores:
-    logits = model.logits([as_spoken(text) for text in examples.texts])
-    return Scores(model.scores(logits), model.thresholds)
+    return Scores(model.scores(_logits(model, [examples])), model.thresholds)
+
+
+def _logits(model: Served, sets: Sequence[Examples]) -> Floats:
+    logits = np.concatenate([model.logits([as_spoken(text) for text in examples.texts]) for examples in sets])
+    if not np.isfinite(logits).all():
+        raise UnusableModel(f"{model.manifest.version} gives scores that are not numbers; its fit diverged")
+    return logits
 
 
 def _rows(old: Served, new: Served, public: Sequence[Examples]) -> Rows | None:
     if not public:
         return None
-    before, after = (
-        Scores(np.concatenate([_scores(model, examples).scores for examples in public]), model.thresholds)
-        for model in (old, new)
-    )
     targets, annotated = (np.concatenate([getattr(each, name) for each in public]) for name in ("targets", "annotated"))
+    half = np.concatenate([examples.parts(2) for examples in public])
+    before, after = (Scores(*from_other_half(_logits(model, public), targets, half, annotated)) for model in (old, new))
     return Rows(before, after, targets, annotated)
 
 
 def _costs(champion: tuple[Served, Path], candidate: tuple[Served, Path], texts: Sequence[str]) -> tuple[Costs, Costs]:
     load = [as_spoken(text) for text in islice(cycle(texts), LOAD)]
-    models = champion[0], candidate[0]
-    times = np.array([[_seconds(model, load) for model in models] for _ in range(REPEATS)]).min(0)
+    runs = _as_run(champion, candidate)
+    times = np.array([[_seconds(run, load) for run in runs] for _ in range(REPEATS)]).min(0)
     old, new = (
         Costs(float(seconds), _megabytes(folder))
         for seconds, (_, folder) in zip(times, (champion, candidate), strict=True)
@@ -110,9 +124,16 @@ def _costs(champion: tuple[Served, Path], candidate: tuple[Served, Path], texts:
     return old, new
 
 
-def _seconds(model: Served, load: Sequence[str]) -> float:
+def _as_run(*both: tuple[Served, Path]) -> list[Callable[[Sequence[str]], Floats]]:
+    """Return what a worker on this machine would run of each: ONNX on a CPU where all have a file for it, or torch."""
+    file = None if torch.cuda.is_available() else of_both(*(folder for _, folder in both))
+    log.info("both are timed", by=file or "torch")
+    return [by_onnx(folder / file) if file else model.logits for model, folder in both]
+
+
+def _seconds(run: Callable[[Sequence[str]], Floats], load: Sequence[str]) -> float:
     start = time.perf_counter()
-    model.logits(load)
+    run(load)
     return time.perf_counter() - start
 
 

@@ -18,6 +18,8 @@ ENVIRONMENT: Final = os.environ | {
     "KAFKA_PORT": "0",
     "POSTGRES_PORT": "0",
     "PROMETHEUS_PORT": "0",
+    # A retraining here must need no hub.
+    "TRAINING_PUBLIC": "",
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from training.sources import SOURCES
 from worker.health import Health, serve
 from worker.settings import refuse_unknown
 
@@ -112,6 +113,13 @@ def test_the_trainer_writes_the_bundles_that_workers_read() -> None:
     made = re.findall(r"install --directory --owner 10001 (.*)$", stage("base"), re.MULTILINE)
     folders = {volume.split(":")[1] for volume in SERVICES["trainer"]["volumes"]}
     assert set(made[0].split()) == folders, "a folder that the image lacks would belong to root once mounted"
+
+
+def test_public_rows_judge_unless_the_operator_wants_none() -> None:
+    """`${NAME-default}`, without a colon, leaves what is set and empty as it is."""
+    named = re.fullmatch(r"\$\{TRAINING_PUBLIC-(.*)\}", SERVICES["trainer"]["environment"]["TRAINING_PUBLIC"])
+    assert named
+    assert named[1] in {source.hub[0] for source in SOURCES if source.name == "ru_go_emotions"}
 
 
 def test_the_trainer_takes_neither_the_processor_nor_the_memory_from_the_others() -> None:

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit, ndtr
 
 from schemas.emotions import EMOTIONS
 from training.errors import UnusableData, UnusableModel
-from training.evaluation import f1_scores, interval
-from training.gate import Costs, Limits, Rows, Scores, Verdict, _changes, _times_drawn, judge
+from training.evaluation import f1_scores, interval, measure
+from training.gate import Check, Costs, Limits, Verdict, judge
+from training.paired import Rows, Scores, _times_drawn, changes
 
 ALIKE = (Costs(1.0, 100), Costs(1.0, 100))
 HALF = np.full(len(EMOTIONS), 0.5, np.float32)
@@ -20,10 +22,28 @@ def labels(rows: int = 2_000, seed: int = 1) -> np.ndarray:
 
 
 def model(targets: np.ndarray, wrong: float | np.ndarray = 0.2, seed: int = 2, *, sure: float = 0.8) -> Scores:
-    """Calibrated scores, `sure` or the rest, of which a share (of each emotion, maybe) says the contrary."""
+    """Scores, `sure` or the rest, of which a share (of each emotion, maybe) says the contrary."""
     astray = np.random.default_rng(seed).random(targets.shape) < wrong
     says = np.where(astray, 1 - targets, targets)
     return Scores(np.where(says > 0, sure, 1 - sure).astype(np.float32), HALF)
+
+
+def equals(rows: int, seed: int, *, overconfident: float = 1.0) -> tuple[Scores, Scores, np.ndarray]:
+    """Two models that know as much, some of it the same, and say how sure they are; the second one's logits times that.
+
+    An emotion is there where three things and chance add up to it; both know the first, and each one of the others.
+    """
+    random = np.random.default_rng(seed)
+    shared, *own, chance = random.normal(size=(4, rows, len(EMOTIONS)))
+    often = np.array([-3, -3.5, -3.5, -2.5, -3, -3, -1]) + 1.5 * shared
+    targets = (often + own[0] + own[1] + chance > 0).astype(np.float32)
+    champion, candidate = (ndtr((often + known) / np.sqrt(2)).clip(1e-6, 1 - 1e-6) for known in own)
+    candidate = expit(overconfident * logit(candidate))
+    return Scores(champion.astype(np.float32), HALF), Scores(candidate.astype(np.float32), HALF), targets
+
+
+def calibration(judged: Verdict) -> Check:
+    return next(check for check in judged.checks if check.name == "mean calibration error")
 
 
 def verdict(champion: Scores, candidate: Scores, targets: np.ndarray, **others: Any) -> Verdict:
@@ -114,8 +134,30 @@ def test_costs_may_grow_by_a_tenth() -> None:
 
 def test_a_better_model_that_is_overconfident_is_refused() -> None:
     targets = labels()
-    judged = verdict(model(targets, 0.2), model(targets, 0.15, seed=3, sure=0.99), targets)
+    judged = verdict(model(targets, 0.2), model(targets, 0.17, seed=3, sure=0.99), targets)
     assert failed(judged) == ["mean calibration error"]
+
+
+def test_of_few_rows_equals_are_rarely_refused_for_their_calibration() -> None:
+    """On 60 rows chance alone moves the error by more than a point one way or the other, for every third pair."""
+    checks = [calibration(verdict(*equals(60, seed), seed=seed)) for seed in range(100)]
+    assert sum(abs(check.candidate - check.champion) > 0.01 for check in checks) > 20
+    assert sum(not check.passed for check in checks) <= 5
+
+
+@pytest.mark.parametrize(("rows", "overconfident", "caught"), [(60, 10, 8), (200, 3, 16), (400, 3, 20)])
+def test_of_more_rows_an_overconfident_model_is_refused_the_more_surely(
+    rows: int, overconfident: float, caught: int
+) -> None:
+    checks = [calibration(verdict(*equals(rows, seed, overconfident=overconfident), seed=seed)) for seed in range(20)]
+    assert sum(not check.passed for check in checks) >= caught
+
+
+def test_a_rise_of_the_calibration_error_that_is_sure_but_small_is_let_pass() -> None:
+    judged = calibration(verdict(*equals(8_000, 0, overconfident=1.15)))
+    assert judged.interval
+    assert 0 < judged.interval[0] < judged.candidate - judged.champion < 0.01
+    assert judged.passed
 
 
 def test_a_fall_on_the_public_rows_is_refused_and_noise_there_is_not() -> None:
@@ -149,11 +191,13 @@ def test_what_was_not_annotated_counts_nowhere() -> None:
 def test_the_same_rows_are_drawn_for_both_and_again_by_the_same_seed() -> None:
     targets = labels(50)
     rows = Rows(model(targets), model(targets, 0.3, seed=3), targets)
-    first, second = _changes(rows, 0), _changes(rows, 0)
-    assert (first[1] == second[1]).all()
-    assert (first[1] != _changes(rows, 1)[1]).any()
-    # The other way round is the exact contrary, which holds only in pairs.
-    assert _changes(Rows(rows.candidate, rows.champion, targets), 0)[1] == pytest.approx(-first[1])
+    first, second = changes(rows, 0), changes(rows, 0)
+    other, contrary = changes(rows, 1), changes(Rows(rows.candidate, rows.champion, targets), 0)
+    for at in range(len(first)):
+        assert (first[at] == second[at]).all()
+        assert (first[at] != other[at]).any()
+        # The other way round is the exact contrary, which holds only in pairs.
+        assert contrary[at] == pytest.approx(-first[at])
 
 
 def test_each_sample_has_as_many_rows_as_there_are_whatever_the_block() -> None:
@@ -167,7 +211,7 @@ def test_each_sample_has_as_many_rows_as_there_are_whatever_the_block() -> None:
 def test_a_samples_f1_is_that_of_its_rows() -> None:
     targets = labels(40)
     candidate, nothing = model(targets), Scores(np.zeros_like(targets), HALF)
-    f1, weighted = _changes(Rows(nothing, candidate, targets), 0)
+    f1, weighted, _ = changes(Rows(nothing, candidate, targets), 0)
     drawn = np.repeat(np.arange(40), next(_times_drawn(40, 0))[0].astype(int))
     said, there = (candidate.scores[drawn] >= 0.5).astype(np.float32), targets[drawn]
     expected = f1_scores(said * there, said, there)
@@ -175,6 +219,18 @@ def test_a_samples_f1_is_that_of_its_rows() -> None:
     assert weighted[0] == pytest.approx(expected @ there.sum(0) / there.sum())
     low, high = interval(weighted)
     assert low < weighted.mean() < high
+
+
+def test_a_samples_calibration_error_is_that_of_its_annotated_rows() -> None:
+    champion, candidate, targets = equals(40, 3, overconfident=2)
+    known = np.random.default_rng(4).random(targets.shape) < 0.7
+    known[:, 6] = False
+    drawn = np.repeat(np.arange(40), next(_times_drawn(40, 0))[0].astype(int))
+    before, after = (
+        measure(each.scores[drawn], targets[drawn], HALF, known[drawn])["mean_ece"] for each in (champion, candidate)
+    )
+    change = changes(Rows(champion, candidate, targets, known), 0).mean_ece
+    assert change[0] == pytest.approx(after - before, abs=1e-6)
 
 
 def test_every_number_becomes_json_and_every_verdict_a_line() -> None:
