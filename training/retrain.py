@@ -7,34 +7,31 @@ were, with the reason in `training_runs`.
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import ColumnElement, Engine, func, literal, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Engine
 
-from registry.errors import RegistryError
-from registry.locations import delete, download, manifest_at
 from registry.released import released_model
-from registry.versions import ModelVersion
+from registry.versions import ModelVersion, fetch
 from schemas.bundle import MANIFEST
-from schemas.tables import training_runs
-from training.database import database_problems
 from training.datasets import load
-from training.errors import TrainingError
-from training.examples import Examples
+from training.decision import Candidate, Outcome, decide, note_bundle, sweep_bundles
+from training.examples import Examples, fingerprint
 from training.fitting import fit_bundle
 from training.gate import Verdict
-from training.labels.table import latest
+from training.history import judged_before, labels_since, last_judged, learnt
+from training.onnx_files import export_alike
 from training.recipes import write_recipe
-from training.registry import champion, promote, register, reject, versions
+from training.registry import champion, described, place, versions
 from training.report import evaluate
 from training.retrain_settings import RetrainSettings
-from training.runs import Ending, Run, alone
-from training.settings import FitSettings
+from training.runs import Run, alone
+from training.settings import FitSettings, Taken
 from training.snapshot import Snapshot, take
 from training.stopping import StopSignal
 from training.trial import russian, served, try_out
@@ -48,22 +45,6 @@ RECIPE: Final = "recipe.yaml"
 """Beside a snapshot: `emotion-training fit --recipe` it repeats the fit."""
 
 _OF_THIS_MACHINE: Final = {"store", "work"}
-
-_DETAILS: Final = training_runs.c.details
-
-
-class Outcome(NamedTuple):
-    """How a run ended; version is the candidate's, None where there was none."""
-
-    run: int
-    state: str
-    reason: str
-    version: str | None = None
-
-    def line(self) -> str:
-        """Return it for people to read."""
-        of = f" {self.version}" if self.version else ""
-        return f"run {self.run}: {self.state}{of}: {self.reason}"
 
 
 def retrain(settings: RetrainSettings, engine: Engine, stop: StopSignal, *, force: bool = False) -> Outcome:
@@ -81,8 +62,11 @@ def retrain(settings: RetrainSettings, engine: Engine, stop: StopSignal, *, forc
         RegistryError: a bundle cannot be had, or not be stored.
         TrainingError: labels, settings or database cannot be used.
     """
-    with alone(engine, settings.work) as run:
-        return _Retraining(settings, engine, stop, run).outcome(force=force or run.resumed)
+    try:
+        with alone(engine, settings.work) as run:
+            return _Retraining(settings, engine, stop, run).outcome(force=force)
+    finally:
+        sweep_bundles(engine)
 
 
 class _Retraining:
@@ -93,80 +77,97 @@ class _Retraining:
         self._engine = engine
         self._stop = stop
         self._run = run
-        self._seconds: dict[str, float] = {}
 
     def outcome(self, *, force: bool) -> Outcome:
-        settings, run = self._settings, self._run
-        old = self._champion()
-        made_by = _latest(self._engine, _DETAILS, training_runs.c.model_version == old.version)
-        since = datetime.fromisoformat(made_by["snapshot"]["taken_at"]) if made_by else old.created_at
-        new = _labels_since(self._engine, since)
+        settings, run, engine = self._settings, self._run, self._engine
+        old = champion(engine) or described(settings.champion or released_model())
+        if others := self._others(old):
+            run.begin_anew(f"it was interrupted, and {' and '.join(others)} changed before it could go on")
+        known = learnt(engine, old)
+        since, when = self._since(old, known.until)
+        new = labels_since(engine, when)
         run.note(
-            settings=settings.model_dump(mode="json", exclude=_OF_THIS_MACHINE),
-            champion={"version": old.version, "labels_since": since.isoformat()},
+            settings=self._told,
+            champion={"version": old.version, "labels_since": when.isoformat()},
             new_labels=new,
+            learnt_whole=known.whole if settings.start == "champion" else [],
         )
+        # What goes on from a snapshot was found worth while when that was taken.
+        force = force or SNAPSHOT in run.noted
         if not force and new < settings.min_labels:
-            return self._skip(f"{new} labels are new since {old.version}, and {settings.min_labels} make a retraining")
-        public = russian(load(settings.public, "validation"))
-        # What it learnt before its labels had sides; rows of these sources would flatter it, and all that come of it.
-        learnt_whole = made_by["learnt_whole"] if made_by else sorted(old.metrics.get("rows", {}))
-        run.note(learnt_whole=learnt_whole if settings.start == "champion" else [])
+            return self._skip(f"{new} labels are new since {since}, and {settings.min_labels} make a retraining")
+        run.note(public=fingerprint(self._public))
         with self._step("snapshot"):
-            snapshot = take(self._engine, run.folder / SNAPSHOT, judges=self._judges(learnt_whole), public=public)
+            judges = self._judges(known.whole)
+            snapshot = take(engine, run.folder / SNAPSHOT, judges=judges, learnt=known.whole, public=self._public)
+        if not force and (before := judged_before(engine, old.version, snapshot.fingerprint, self._told)):
+            how = f"which {before.state} {before.model_version}, made of the same labels"
+            return self._skip(f"nothing is new since run {before.run}, {how}")
         run.note(snapshot=snapshot.account())
-        if not force and (before := self._rejected_before(old, snapshot)):
-            return self._skip(f"nothing is new since run {before}, which rejected what came of the same labels")
-        return self._candidate(old, snapshot, public)
+        taken = Taken(at=datetime.fromisoformat(snapshot.taken_at), learnt_whole=run.noted["learnt_whole"])
+        return self._candidate(old, snapshot, taken)
 
-    def _candidate(self, old: ModelVersion, snapshot: Snapshot, public: list[Examples]) -> Outcome:
+    def _candidate(self, old: ModelVersion, snapshot: Snapshot, taken: Taken) -> Outcome:
         """Fit a candidate, judge it, and promote or reject it."""
         settings, run = self._settings, self._run
         with self._step("download"):
-            champion_folder = download(old.location, run.folder / "champion")
+            champion_folder = fetch(old, run.folder / "champion")
         candidate = run.folder / settings.name
-        fit = settings.to_fit(snapshot.data, champion_folder, old.base_model, candidate)
+        places = {"champion": champion_folder, "output": candidate}
+        fit = settings.to_fit(snapshot.data, taken, base_model=old.base_model, **places)
         if not (candidate / MANIFEST).is_file():
             with self._step("fit"):
                 fit_bundle(fit, self._stop)
+        export_alike(champion_folder, candidate)
         holdout = snapshot.judges()
         with self._step("judge"):
             limits = settings.gate.limits()
-            verdict = try_out(champion_folder, candidate, holdout, public, limits=limits, seed=settings.seed)
+            verdict = try_out(champion_folder, candidate, holdout, self._public, limits=limits, seed=settings.seed)
         run.note(verdict=verdict.as_json())
         with self._step("report"):
             evaluate(served(candidate), [holdout], candidate, verdict=verdict.lines())
-        with self._stop.held():
-            _keep(snapshot, fit, settings.work / SNAPSHOT, old.location)
-            return self._decide(old, candidate, verdict)
-
-    def _decide(self, old: ModelVersion, candidate: Path, verdict: Verdict) -> Outcome:
-        """Put the candidate into the registry, and on its throne where it belongs there."""
-        self._run.check()
         with self._step("store"):
-            version = self._stored(candidate)
-        present = champion(self._engine)
-        promoted, reason = verdict.promoted, verdict.reason
-        if promoted and (present is None or present.version != old.version):
-            promoted, reason = False, f"{old.version}, which it was judged against, is no longer the champion"
-        if promoted:
-            promote(self._engine, version)
-        else:
-            reject(self._engine, version, reason)
-        return self._end("promoted" if promoted else "rejected", reason, version)
+            judged = self._stored(old, candidate, verdict)
+        with self._stop.held():
+            outcome = decide(self._engine, run, judged, self._stop)
+            # Only now: a disk that is full must not cost a verdict.
+            _keep(snapshot, fit, settings.work / SNAPSHOT, (judged.stand_in or old).location)
+        return outcome
 
-    def _champion(self) -> ModelVersion:
-        """Return the champion; where there is none, the bundle that is served for want of one becomes it."""
-        there = champion(self._engine)
-        if there:
-            return there
-        folder = self._settings.champion or released_model()
-        version = manifest_at(str(folder)).version
-        if version not in {row.version for row in versions(self._engine)}:
-            register(self._engine, folder, self._settings.bundles)
-        promote(self._engine, version)
-        log.info("there was no champion; the bundle that stood for one is it now", version=version)
-        return self._champion()
+    def _stored(self, old: ModelVersion, folder: Path, verdict: Verdict) -> Candidate:
+        """Put the candidate's bundle into the store, and before it the one that stood for a champion."""
+        bundles, stand_in = self._settings.bundles, None
+        if old.state != "champion":
+            there = {row.version: row for row in versions(self._engine)}
+            stand_in = there.get(old.version) or place(self._engine, Path(old.location), bundles)
+        note_bundle(self._run, described(folder, bundles))
+        return Candidate(place(self._engine, folder, bundles), verdict, old.version, stand_in)
+
+    def _others(self, old: ModelVersion) -> list[str]:
+        """Name what is not what a run had noted before it was interrupted; its snapshot and its fit came of that."""
+        noted = self._run.noted
+        champion_then, public_then = noted.get("champion", {}).get("version"), noted.get("public")
+        pairs = {
+            "its settings": (noted.get("settings"), self._told),
+            "the champion": (champion_then, old.version),
+            "the public rows": (public_then, public_then and fingerprint(self._public)),
+        }
+        return [name for name, (then, now) in pairs.items() if then is not None and then != now]
+
+    def _since(self, old: ModelVersion, learnt_until: datetime) -> tuple[str, datetime]:
+        """Return since when labels are new: since the champion's, or since those that did not replace it for good."""
+        judged = last_judged(self._engine, old.version)
+        if judged and judged[1] > learnt_until:
+            return f"run {judged[0]} judged what came of them against {old.version}", judged[1]
+        return old.version, learnt_until
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        return self._settings.model_dump(mode="json", exclude=_OF_THIS_MACHINE)
+
+    @cached_property
+    def _public(self) -> list[Examples]:
+        return russian(load(self._settings.public, "validation"))
 
     def _judges(self, learnt_whole: Collection[str]) -> Callable[[str], bool]:
         """Say of a source whether its rows may judge: none that a model has learnt, nor that mean something else."""
@@ -174,64 +175,28 @@ class _Retraining:
         return lambda source: source not in learnt_whole and weight(source) > 0
 
     def _skip(self, reason: str) -> Outcome:
-        return self._end("skipped", f"{reason}; --force retrains all the same")
-
-    def _end(self, state: Ending, reason: str, version: str | None = None) -> Outcome:
-        self._run.finish(state, reason, version)
-        return Outcome(self._run.id, state, reason, version)
-
-    def _rejected_before(self, old: ModelVersion, snapshot: Snapshot) -> int | None:
-        """Return the latest run that rejected what came of the same labels, settings and champion."""
-        settings = self._settings.model_dump(mode="json", exclude=_OF_THIS_MACHINE)
-        run: int | None = _latest(
-            self._engine,
-            training_runs.c.id,
-            training_runs.c.state == "rejected",
-            _DETAILS["settings"] == literal(settings, JSONB),
-            _DETAILS.contains(
-                {"champion": {"version": old.version}, "snapshot": {"fingerprint": snapshot.fingerprint}}
-            ),
-        )
-        return run
-
-    def _stored(self, candidate: Path) -> str:
-        """Register the candidate; where that fails, nothing of it stays in the store."""
-        version = manifest_at(str(candidate)).version
-        try:
-            return register(self._engine, candidate, self._settings.bundles)
-        except BaseException:
-            with suppress(RegistryError, TrainingError):
-                if version not in {row.version for row in versions(self._engine)}:
-                    delete(f"{self._settings.bundles.rstrip('/')}/{version}", version)
-            raise
+        reason = f"{reason}; --force retrains all the same"
+        self._run.finish("skipped", reason)
+        return Outcome(self._run.id, "skipped", reason)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
         """Time a step, and note it."""
         start = time.perf_counter()
         yield
-        self._seconds[name] = round(time.perf_counter() - start, 1)
-        self._run.note(seconds=self._seconds)
-        log.info("a step is done", step=name, seconds=self._seconds[name])
-
-
-def _labels_since(engine: Engine, moment: datetime) -> int:
-    rows = latest().subquery()
-    query = select(func.count()).select_from(rows).where(rows.c.labelled_at > moment)
-    with database_problems(), engine.connect() as connection:
-        return connection.execute(query).scalar_one()
-
-
-def _latest(engine: Engine, column: ColumnElement[Any], *of: ColumnElement[bool]) -> Any:
-    query = select(column).where(*of).order_by(training_runs.c.id.desc()).limit(1)
-    with database_problems(), engine.connect() as connection:
-        return connection.execute(query).scalar_one_or_none()
+        seconds = round(time.perf_counter() - start, 1)
+        self._run.note(seconds={**self._run.noted.get("seconds", {}), name: seconds})
+        log.info("a step is done", step=name, seconds=seconds)
 
 
 def _keep(snapshot: Snapshot, fit: FitSettings, folder: Path, champion_at: str) -> None:
     """Leave the snapshot behind, in the place of the last one, with the recipe that repeats the fit."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(snapshot.folder, folder)
     moved = snapshot._replace(folder=folder)
     base = champion_at if fit.warm_start else fit.base
-    write_recipe(fit.model_copy(update={"data": moved.data, "base": base}), folder / RECIPE)
+    try:
+        write_recipe(fit.model_copy(update={"data": moved.data, "base": base}), snapshot.folder / RECIPE)
+        if folder.exists():
+            shutil.rmtree(folder)
+        snapshot.folder.rename(folder)
+    except OSError as error:
+        log.warning("the run's snapshot could not be kept", folder=str(folder), problem=str(error))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from training.gate import Limits
 from training.recipes import made, said
-from training.settings import Augmentation, FitSettings, Learning, Network, Teaching
+from training.settings import Augmentation, FitSettings, Learning, Network, Taken, Teaching
 
 _CHAMPIONS = "retrain"
 """The recipe on which a retraining from the champion stands."""
@@ -23,7 +23,7 @@ class GateSettings(BaseModel):
         margin: the lower bound of the gain in weighted F1 must lie above it.
         fall: F1 that an emotion may lose beyond doubt.
         growth: factor by which latency and size may grow.
-        calibration: mean calibration error that may be added.
+        calibration: mean calibration error that may be added beyond doubt.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,11 +88,14 @@ class RetrainSettings(BaseModel):
         """Folder or URL of the bundles."""
         return self.store or str(self.work / "models")
 
-    def to_fit(self, data: tuple[str, ...], champion: Path, base_model: str, output: Path) -> FitSettings:
+    def to_fit(
+        self, data: tuple[str, ...], taken: Taken, *, champion: Path, base_model: str, output: Path
+    ) -> FitSettings:
         """Return how the candidate is fitted.
 
         Args:
             data: files of the snapshot.
+            taken: what a later run must know of them.
             champion: folder of its bundle.
             base_model: the encoder that the champion was fitted from.
             output: folder of the candidate.
@@ -103,6 +106,7 @@ class RetrainSettings(BaseModel):
             base=str(champion) if warm else self.base,
             base_name=base_model if warm else None,
             output=output,
+            taken=taken,
             warm_start=warm,
             measured="validation",
             **{name: getattr(self, name) for name in FitSettings.model_fields.keys() & _SHARED},

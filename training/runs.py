@@ -2,15 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import stamina
 import structlog
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from schemas.tables import training_runs
-from training.database import UnusableDatabase, database_problems
+from training.database import DatabaseAway, UnusableDatabase, database_problems
 from training.errors import TrainingError, UnusableOutput, first_line
 from training.locks import Lock
 from training.stopping import Interrupted
@@ -19,6 +20,12 @@ log = structlog.get_logger(__name__)
 
 LOCK: Final = 0x656D6F74696F6E
 """Key of the advisory lock that a run holds: any number that nothing else in the database uses."""
+
+patiently: Final = stamina.RetryingCaller(attempts=None, timeout=300, wait_max=5)
+"""Calls again what an outage of Postgres ended, for as long as a restart or a failover takes; times in seconds."""
+
+_MARK: Final = ".interrupted"
+"""File in the folder of a run that was interrupted while its row could not say so; it holds the reason."""
 
 _COLUMNS: Final = training_runs.c
 _UNFINISHED: Final = _COLUMNS.state.in_(("running", "interrupted"))
@@ -41,71 +48,83 @@ class Run:
         id: of its row in `training_runs`.
         folder: for its work; it exists.
         resumed: whether it was interrupted, and goes on from what is in the folder.
+        noted: all that it noted, before it was interrupted too.
     """
 
-    def __init__(self, engine: Engine, lock: Lock, number: int, folder: Path, *, resumed: bool) -> None:
+    def __init__(self, engine: Engine, lock: Lock, number: int, folder: Path, noted: dict[str, Any] | None) -> None:
         self.id = number
         self.folder = folder
-        self.resumed = resumed
+        self.resumed = noted is not None
+        self.noted = noted or {}
         self._engine = engine
         self._lock = lock
 
-    def check(self) -> None:
-        """Make sure that the run may still change anything: to be called before a promotion.
-
-        A lock that was lost with its connection is taken anew. Where another process had it meanwhile, the row tells.
+    def note(self, **details: Any) -> None:
+        """Merge numbers and verdicts, as JSON has them, into the row's details; an outage of Postgres is waited out.
 
         Raises:
             LostRun: another process has, or had, the lock.
+            DatabaseAway: Postgres stays away.
             UnusableDatabase: see `training.database`.
         """
-        with database_problems():
-            self._require_lock()
-            with self._engine.connect() as connection:
-                if connection.scalar(select(_COLUMNS.state).where(_COLUMNS.id == self.id)) != "running":
-                    raise LostRun(self._lost)
-
-    def note(self, **details: Any) -> None:
-        """Merge numbers and verdicts, as JSON has them, into the row's details.
-
-        Raises:
-            LostRun: see `check`.
-            UnusableDatabase: see `training.database`.
-        """
-        self._set(details=_COLUMNS.details.op("||")(details))
+        patiently(DatabaseAway, self._set, details=_COLUMNS.details.op("||")(details))
+        self.noted |= details
 
     def finish(self, state: Ending, reason: str, model_version: str | None = None) -> None:
         """Say how the run ended.
 
         Raises:
-            LostRun: see `check`.
-            UnusableDatabase: see `training.database`.
+            As `note`.
         """
-        self._set(state=state, reason=reason, model_version=model_version, finished_at=func.clock_timestamp())
+        patiently(DatabaseAway, self._set, model_version=model_version, **_finished(state, reason))
         log.info("a run is over", run=self.id, state=state, reason=reason, model_version=model_version)
 
+    def finish_within(
+        self, connection: Connection, state: Ending, reason: str, model_version: str, **details: Any
+    ) -> None:
+        """Say how the run ended, in the transaction that does what follows from it.
+
+        A lock that was lost with its connection is taken anew. Where another process had it meanwhile, the row tells;
+        from here to the transaction's end none can call this run failed.
+
+        Raises:
+            LostRun: as `note`; the transaction must not be committed.
+        """
+        noted = _COLUMNS.details.op("||")(details)
+        self._write(connection, details=noted, model_version=model_version, **_finished(state, reason))
+
+    def begin_anew(self, reason: str) -> None:
+        """Fail, and be another run: with a row of its own, an empty folder and nothing noted.
+
+        Raises:
+            UnusableOutput: there can be no such folder.
+            As `note`.
+        """
+        with database_problems(), self._engine.begin() as connection:
+            self._write(connection, **_finished("failed", reason))
+            number, folder = _new(connection, self.folder.parent)
+        log.warning("a run is over, and another begins", run=self.id, state="failed", reason=reason, new_run=number)
+        self.id, self.folder, self.resumed, self.noted = number, folder, False, {}
+
     def _set(self, **columns: Any) -> None:
-        with database_problems():
-            self._require_lock()
-            with self._engine.begin() as connection:
-                if not _change(connection, self.id, **columns):
-                    raise LostRun(self._lost)
+        with database_problems(), self._engine.begin() as connection:
+            self._write(connection, **columns)
 
-    def _require_lock(self) -> None:
-        if not (self._lock.held() or self._lock.take()):
-            raise LostRun(self._lost)
-
-    @property
-    def _lost(self) -> str:
-        return f"run {self.id} lost its lock to another process, and changes nothing any more. Start it again"
+    def _write(self, connection: Connection, **columns: Any) -> None:
+        has_lock = self._lock.held() or self._lock.take()
+        if not (has_lock and _change(connection, self.id, **columns)):
+            raise LostRun(
+                f"run {self.id} lost its lock to another process, and changes nothing any more. Start it again"
+            )
 
 
 @contextmanager
 def alone(engine: Engine, work: Path) -> Iterator[Run]:
     """Begin a run, or go on with the one that was interrupted on this machine; end it with the block.
 
-    Where the block ends with `Interrupted`, the run can be taken up again by the next `alone`. Where it ends with
-    another error, or without `Run.finish`, the run has failed. Its folder goes with it, unless it was interrupted.
+    Where the block ends with `Interrupted` or since Postgres stays away, the run can be taken up again by the next
+    `alone`. Where it ends with another error, or without `Run.finish`, the run has failed. Its folder goes with it,
+    unless it was interrupted.
 
     Args:
         engine: of the database.
@@ -123,7 +142,7 @@ def alone(engine: Engine, work: Path) -> Iterator[Run]:
             run = _begin(engine, lock, work)
         try:
             yield run
-        except Interrupted as error:
+        except (Interrupted, DatabaseAway) as error:
             _end(run, engine, "interrupted", str(error))
             raise
         except BaseException as error:
@@ -143,29 +162,42 @@ def sweep(engine: Engine, work: Path) -> None:
             with engine.begin() as connection:
                 dead = select(_COLUMNS.id).where(_COLUMNS.state == "running")
                 for number in connection.execute(dead).scalars().all():
-                    _change(connection, number, **_failed(_why("running", work)))
-                    shutil.rmtree(_folder(work, number), ignore_errors=True)
+                    folder = _folder(work, number)
+                    if _goes_on("running", folder):
+                        reason = (folder / _MARK).read_text(encoding="utf-8")
+                        _change(connection, number, state="interrupted", reason=reason)
+                    else:
+                        _change(connection, number, **_finished("failed", _why("running", work)))
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _begin(engine: Engine, lock: Lock, work: Path) -> Run:
     """Make the row and the folder, or find those of an interrupted run; clear up after runs that will not go on."""
     with engine.begin() as connection:
-        unfinished = connection.execute(
-            select(_COLUMNS.id, _COLUMNS.state).where(_UNFINISHED).order_by(_COLUMNS.id.desc())
-        ).all()
-        kept = [row.id for row in unfinished if row.state == "interrupted" and _folder(work, row.id).is_dir()]
-        resumed = kept[0] if kept else None
+        columns = _COLUMNS.id, _COLUMNS.state, _COLUMNS.details
+        unfinished = connection.execute(select(*columns).where(_UNFINISHED).order_by(_COLUMNS.id.desc())).all()
+        resumed = next((row for row in unfinished if _goes_on(row.state, _folder(work, row.id))), None)
         for row in unfinished:
-            if row.id != resumed:
-                _change(connection, row.id, **_failed(_why(row.state, _folder(work, row.id))))
+            if row is not resumed:
+                _change(connection, row.id, **_finished("failed", _why(row.state, _folder(work, row.id))))
         if resumed:
-            _change(connection, resumed, state="running", reason=None)
-        new = insert(training_runs).values(state="running").returning(_COLUMNS.id)
-        number = resumed or connection.execute(new).scalar_one()
-        # Within the transaction: without a folder there is no run.
-        folder = _only_folder(work, number)
+            _change(connection, resumed.id, state="running", reason=None)
+            number, folder = resumed.id, _only_folder(work, resumed.id)
+            (folder / _MARK).unlink(missing_ok=True)
+        else:
+            number, folder = _new(connection, work)
     log.info("a run goes on" if resumed else "a run begins", run=number, folder=str(folder))
-    return Run(engine, lock, number, folder, resumed=bool(resumed))
+    return Run(engine, lock, number, folder, resumed.details if resumed else None)
+
+
+def _new(connection: Connection, work: Path) -> tuple[int, Path]:
+    number: int = connection.execute(insert(training_runs).values(state="running").returning(_COLUMNS.id)).scalar_one()
+    # Within the transaction: without a folder there is no run.
+    return number, _only_folder(work, number)
+
+
+def _goes_on(state: str, folder: Path) -> bool:
+    return folder.is_dir() and (state == "interrupted" or (folder / _MARK).is_file())
 
 
 def _why(state: str, folder: Path) -> str:
@@ -193,21 +225,24 @@ def _only_folder(work: Path, number: int) -> Path:
 
 def _end(run: Run, engine: Engine, state: Literal["interrupted", "failed"], reason: str) -> None:
     """Say how a run ended that did not finish; if Postgres is away, the next run says it."""
-    columns = {"state": state, "reason": reason} if state == "interrupted" else _failed(reason)
+    columns = {"state": state, "reason": reason} if state == "interrupted" else _finished(state, reason)
     try:
         with database_problems(), engine.begin() as connection:
             changed = _change(connection, run.id, **columns)
     except UnusableDatabase as error:
         log.warning("how a run ended could not be stored", run=run.id, state=state, reason=reason, problem=str(error))
         changed = True
+        if state == "interrupted":
+            with suppress(OSError):
+                (run.folder / _MARK).write_text(reason, encoding="utf-8")
     if changed:
         log.warning("a run is over", run=run.id, state=state, reason=reason)
     if not (changed and state == "interrupted"):
         shutil.rmtree(run.folder, ignore_errors=True)
 
 
-def _failed(reason: str) -> dict[str, Any]:
-    return {"state": "failed", "reason": reason, "finished_at": func.clock_timestamp()}
+def _finished(state: str, reason: str) -> dict[str, Any]:
+    return {"state": state, "reason": reason, "finished_at": func.clock_timestamp()}
 
 
 def _change(connection: Connection, number: int, **columns: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -13,14 +14,16 @@ from fits import make_base
 from sqlalchemy import Engine, select
 
 from registry.locations import manifest_at
-from schemas.bundle import MANIFEST, read_manifest
+from schemas.bundle import MANIFEST, ONNX, read_manifest
 from schemas.emotions import EMOTIONS
-from schemas.tables import training_runs
+from schemas.tables import labelled_texts, training_runs
 from training.cli import main
 from training.database import connect
+from training.history import learnt
 from training.labels.label import Label
 from training.labels.table import store
-from training.registry import champion, promote, register, versions
+from training.onnx_export import export_onnx
+from training.registry import champion, promote, register, rollback, versions
 from training.report import evaluate
 from training.retrain import retrain
 from training.retrain_settings import read_settings
@@ -58,7 +61,8 @@ def engine(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engin
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Any]:
     """Where a run works and stores, and a champion that knows nothing."""
-    make_bundle(tmp_path / "made", version="first", created_at="2026-01-01T00:00:00Z")
+    known = {"metrics": {"rows": {"ru_go_emotions": 9}}}
+    make_bundle(tmp_path / "made", version="first", created_at="2026-01-01T00:00:00Z", **known)
     return {"work": tmp_path / "work", "store": str(tmp_path / "store"), "champion": tmp_path / "made"}
 
 
@@ -90,6 +94,7 @@ def test_the_better_is_promoted_and_what_is_no_better_is_not(
     rows = [f"{label.text},{label.emotions[0]},validation\n" for label in labels(240)[210:]]
     public.write_text("text,emotions,split\n" + "".join(rows), encoding="utf-8")
     store(engine, labels(210))
+    export_onnx(folders["champion"], int8=False)
 
     assert command(folders, "--force", "--public", str(public)) == 0
     [first] = runs(engine)
@@ -104,6 +109,7 @@ def test_the_better_is_promoted_and_what_is_no_better_is_not(
     assert told["seconds"].keys() == {"snapshot", "download", "fit", "judge", "report", "store"}
     assert told["settings"]["public"] == [str(public)]
     bundle = Path(folders["store"]) / first.model_version
+    assert (bundle / ONNX).is_file(), "workers would run it slower than the champion"
     assert "Against the champion: promote" in (bundle / "report.html").read_text(encoding="utf-8")
     assert left(folders["work"]) == {"snapshot"}
 
@@ -116,8 +122,41 @@ def test_the_better_is_promoted_and_what_is_no_better_is_not(
     assert second.reason.startswith("rejected for weighted F1")
     assert (second.details["champion"]["version"], second.details["new_labels"]) == (first.model_version, 15)
     assert third.state == "skipped"
-    assert third.reason.startswith(f"nothing is new since run {second.id}")
+    assert third.reason.startswith(f"0 labels are new since run {second.id} judged")
     assert left(folders["work"]) == {"snapshot"}
+
+
+def test_a_rollback_is_not_undone_by_the_next_run(engine: Engine, folders: dict[str, Any]) -> None:
+    store(engine, labels(210))
+    settings = read_settings(None, [*QUICK, "min_labels=10"], **folders)
+    promoted = retrain(settings, engine, StopSignal())
+    assert promoted.state == "promoted"
+    assert rollback(engine) == "first"
+
+    counted = retrain(settings, engine, StopSignal())
+    assert (counted.state, counted.version) == ("skipped", None)
+    assert counted.reason.startswith(
+        f"0 labels are new since run {promoted.run} judged what came of them against first"
+    )
+    # New rows, and yet the same snapshot: English labels teach nothing here.
+    store(engine, [replace(label, origin="goemotions") for label in labels(220)[210:]])
+    fitted = retrain(settings, engine, StopSignal())
+    assert (fitted.state, fitted.version) == ("skipped", None)
+    assert fitted.reason.startswith(f"nothing is new since run {promoted.run}, which promoted {promoted.version}")
+
+
+def test_what_a_model_has_learnt_travels_with_its_bundle(engine: Engine, folders: dict[str, Any]) -> None:
+    """The registry may be another one, and a fit by hand has no run."""
+    store(engine, labels(140))
+    outcome = retrain(
+        read_settings(None, [*QUICK, "learning.epochs.other=1"], **folders), engine, StopSignal(), force=True
+    )
+    with engine.begin() as connection:
+        [run] = connection.execute(training_runs.delete().returning(training_runs))
+    [row] = [row for row in versions(engine) if row.version == outcome.version]
+    known = learnt(engine, row)
+    assert known.whole == run.details["learnt_whole"] == ["ru_go_emotions"]
+    assert known.until.isoformat() == run.details["snapshot"]["taken_at"]
 
 
 def test_a_run_can_be_repeated_by_what_it_leaves(engine: Engine, folders: dict[str, Any], tmp_path: Path) -> None:
@@ -134,17 +173,23 @@ def test_a_run_can_be_repeated_by_what_it_leaves(engine: Engine, folders: dict[s
     again = read_manifest((tmp_path / "again" / MANIFEST).read_bytes())
     assert again.thresholds == manifest_at(candidate.location).thresholds
     assert (again.data_fingerprint, again.base_model) == (candidate.data_fingerprint, str(encoder))
+    assert again.metrics["settings"]["taken"] == candidate.metrics["settings"]["taken"]
 
 
 def test_too_few_new_labels_change_nothing(
     engine: Engine, folders: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store(engine, [*labels(30), *labels(60, labelled_at=datetime(2025, 1, 1, tzinfo=UTC))[30:]])
+    """What was labelled long ago and comes in now is new; the champion may have learnt what came in before it."""
+    long_ago = datetime(2025, 1, 1, tzinfo=UTC)
+    store(engine, labels(30))
+    with engine.begin() as connection:
+        connection.execute(labelled_texts.update().values(imported_at=long_ago))
+    store(engine, labels(60, labelled_at=long_ago)[30:])
     assert command(folders) == 0
     [run] = runs(engine)
     assert (run.state, run.model_version, run.details["new_labels"]) == ("skipped", None, 30)
     assert "30 labels are new since first, and 300 make a retraining" in capsys.readouterr().out
-    assert states(engine) == ["champion"]
+    assert states(engine) == [], "where nothing is judged, nothing is registered"
     assert left(folders["work"]) == set()
 
 
@@ -163,6 +208,33 @@ def test_a_run_that_fails_says_why_and_leaves_nothing_behind(
     assert states(engine) == ["champion"]
 
 
+def test_a_run_that_fails_after_the_upload_leaves_nothing_in_the_store(
+    engine: Engine, folders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(engine, folders["champion"])
+    promote(engine, "first")
+    store(engine, labels(140))
+
+    def fail(*_: Any) -> Any:
+        assert left(Path(folders["store"]))
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr("training.retrain.decide", fail)
+    with pytest.raises(RuntimeError):
+        retrain(read_settings(None, [*QUICK, "learning.epochs.other=1"], **folders), engine, StopSignal(), force=True)
+    assert [(run.state, run.reason) for run in runs(engine)] == [("failed", "killed")]
+    assert states(engine) == ["champion"]
+    assert left(Path(folders["store"])) == set()
+
+
+def test_a_snapshot_that_cannot_be_kept_costs_no_verdict(engine: Engine, folders: dict[str, Any]) -> None:
+    folders["work"].mkdir()
+    (folders["work"] / "snapshot").write_text("in the way")
+    store(engine, labels(210))
+    outcome = retrain(read_settings(None, QUICK, **folders), engine, StopSignal(), force=True)
+    assert (outcome.state, states(engine)) == ("promoted", ["retired", "champion"])
+
+
 def test_an_interrupted_run_goes_on_with_the_labels_it_took(engine: Engine, folders: dict[str, Any]) -> None:
     settings = read_settings(None, QUICK, **folders)
     store(engine, labels(210))
@@ -179,21 +251,56 @@ def test_an_interrupted_run_goes_on_with_the_labels_it_took(engine: Engine, fold
     assert after.details["snapshot"] == run.details["snapshot"]
 
 
+@pytest.mark.parametrize("what", ["its settings", "the champion", "the public rows"])
+def test_an_interrupted_run_begins_anew_where_it_is_told_otherwise(
+    what: str, engine: Engine, folders: dict[str, Any], tmp_path: Path
+) -> None:
+    """What it had fitted came of something else."""
+    public = tmp_path / "public.csv"
+    rows = [f"{label.text},{label.emotions[0]},validation\n" for label in labels(240)[210:]]
+    public.write_text("text,emotions,split\n" + "".join(rows), encoding="utf-8")
+    store(engine, labels(210))
+    settings = read_settings(None, [*QUICK, "min_labels=100"], **folders, public=(str(public),))
+    stop = StopSignal()
+    stop.set()
+    with pytest.raises(Interrupted):
+        retrain(settings, engine, stop)
+    if what == "its settings":
+        settings = settings.model_copy(update={"seed": 1})
+    elif what == "the champion":
+        register(engine, Path(make_bundle(tmp_path / "other", version="other", created_at="2026-01-01T00:00:00Z")))
+        promote(engine, "other")
+    else:
+        public.write_text("text,emotions,split\n" + "".join(rows[1:]), encoding="utf-8")
+    outcome = retrain(settings, engine, StopSignal())
+    old, new = runs(engine)
+    assert (old.state, old.reason) == ("failed", f"it was interrupted, and {what} changed before it could go on")
+    assert (outcome.run, outcome.state) == (new.id, "promoted")
+
+
 def test_a_champion_that_was_promoted_meanwhile_is_not_overthrown(
     engine: Engine, folders: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(engine, labels(210))
     make_bundle(tmp_path / "other", version="other")
-    register(engine, tmp_path / "other")
+    for folder in (folders["champion"], tmp_path / "other"):
+        register(engine, folder)
+    promote(engine, "first")
 
     def promoted_meanwhile(*arguments: Any, **named: Any) -> Any:
         promote(engine, "other")
         return evaluate(*arguments, **named)
 
-    monkeypatch.setattr("training.retrain.evaluate", promoted_meanwhile)
-    outcome = retrain(read_settings(None, QUICK, **folders), engine, StopSignal(), force=True)
+    settings = read_settings(None, [*QUICK, "min_labels=210"], **folders)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.retrain.evaluate", promoted_meanwhile)
+        outcome = retrain(settings, engine, StopSignal())
     assert outcome.state == "rejected"
-    assert "no longer the champion" in outcome.reason
+    assert outcome.reason == "first, which it was judged against, is no longer the champion"
     present = champion(engine)
     assert present
     assert present.version == "other"
+
+    rollback(engine)
+    again = retrain(settings, engine, StopSignal())
+    assert again.state == "promoted", "a verdict that came too late says nothing of the labels"

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from services import Postgres, engine_fixture, wait_for
-from sqlalchemy import Engine, insert, select, text
+import stamina
+from services import Postgres, advisory_locks, before_a_retry, end_sessions_with_a_lock, engine_fixture, wait_for
+from sqlalchemy import Engine, insert, select
 
 from schemas.tables import training_runs
-from training.database import connect
+from training.database import DatabaseAway, connect
 from training.errors import UnusableOutput
-from training.runs import AnotherRun, LostRun, alone
+from training.runs import AnotherRun, LostRun, alone, sweep
 from training.stopping import Interrupted
 
 HOLDS = """
@@ -38,18 +39,6 @@ def work(tmp_path: Path) -> Path:
 def rows(engine: Engine) -> list[Any]:
     with engine.connect() as connection:
         return list(connection.execute(select(training_runs).order_by(training_runs.c.id)))
-
-
-def locks(engine: Engine) -> int:
-    with engine.connect() as connection:
-        return int(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) or 0)
-
-
-def end_sessions_with_a_lock(engine: Engine) -> None:
-    """Cut the connections that hold advisory locks, as a restart of Postgres or a firewall does."""
-    with engine.begin() as connection:
-        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
-    wait_for(lambda: not locks(engine), what="the end of the lock")
 
 
 def interrupt(engine: Engine, work: Path) -> int:
@@ -167,10 +156,12 @@ def test_a_run_whose_lock_went_to_another_changes_nothing_any_more(engine: Engin
         end_sessions_with_a_lock(engine)
         with alone(engine, tmp_path / "of another machine") as other:
             with pytest.raises(LostRun):
-                run.check()
+                run.note(rows=300)
             other.finish("skipped", "too few new labels")
-        run.finish("promoted", "better by 0.01")
-    assert [row.state for row in rows(engine)] == ["failed", "skipped"]
+        with engine.begin() as connection:
+            connection.execute(insert(training_runs).values(state="promoted"))
+            run.finish_within(connection, "promoted", "better by 0.01", "mine-2")
+    assert [row.state for row in rows(engine)] == ["failed", "skipped"], "what was to come with its end did not"
 
 
 def test_a_run_goes_on_after_a_restart_of_postgres(own_postgres: Postgres, work: Path) -> None:
@@ -178,12 +169,60 @@ def test_a_run_goes_on_after_a_restart_of_postgres(own_postgres: Postgres, work:
     with alone(engine, work) as run:
         own_postgres.kill()
         own_postgres.start()
-        run.check()
+        run.note(rows=300)
         with pytest.raises(AnotherRun), alone(engine, work):
             pass
         run.finish("rejected", "no better")
     assert [row.state for row in rows(engine)] == ["rejected"]
     engine.dispose()
+
+
+def test_an_outage_of_postgres_is_waited_out(own_postgres: Postgres, work: Path) -> None:
+    """It would cost the candidate that was being fitted meanwhile."""
+    engine = connect(own_postgres.url())
+    with alone(engine, work) as run:
+        for step in (lambda: run.note(rows=300), lambda: run.finish("rejected", "no better")):
+            own_postgres.stop()
+            with before_a_retry(own_postgres.start):
+                step()
+    assert [(row.state, row.details) for row in rows(engine)] == [("rejected", {"rows": 300})]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_run_that_waited_for_postgres_in_vain_goes_on_at_the_next_start(
+    swept: bool, own_postgres: Postgres, work: Path
+) -> None:
+    engine = connect(own_postgres.url())
+    with stamina.set_testing(True, attempts=2), pytest.raises(DatabaseAway), alone(engine, work) as run:  # noqa: PT012 - as above.
+        (run.folder / "work").write_text("half done")
+        run.note(rows=300)
+        own_postgres.stop()
+        run.note(rows=301)
+    own_postgres.start()
+    if swept:
+        sweep(engine, work)
+        [row] = rows(engine)
+        assert row.state == "interrupted"
+        assert row.reason.startswith("Postgres is away")
+    with alone(engine, work) as again:
+        assert (again.id, again.resumed, again.noted) == (run.id, True, {"rows": 300})
+        assert [path.name for path in again.folder.iterdir()] == ["work"]
+        again.finish("rejected", "no better")
+    engine.dispose()
+
+
+def test_a_run_that_cannot_go_on_as_it_was_begins_anew(engine: Engine, work: Path) -> None:
+    interrupt(engine, work)
+    with alone(engine, work) as run:
+        run.note(rows=300)
+        run.begin_anew("its settings changed")
+        assert (run.resumed, run.noted, list(run.folder.iterdir())) == (False, {}, [])
+        assert list(work.iterdir()) == [run.folder]
+        run.finish("skipped", "too few new labels")
+    old, new = rows(engine)
+    assert (old.state, old.reason, new.state, new.details) == ("failed", "its settings changed", "skipped", {})
+    assert old.finished_at
 
 
 def test_a_folder_that_cannot_be_made_leaves_no_row(engine: Engine, tmp_path: Path) -> None:
@@ -199,4 +238,4 @@ def test_the_lock_is_given_up_with_the_run(engine: Engine, work: Path) -> None:
     for _ in range(2):
         with alone(engine, work) as run:
             run.finish("skipped", "too few new labels")
-    wait_for(lambda: not locks(engine), what="the end of the lock")
+    wait_for(lambda: not advisory_locks(engine), what="the end of the lock")

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from training.lessons import heads, lesson
 from training.network import open_base
 from training.recipes import read_recipe
 from training.retrain_settings import read_settings
-from training.settings import FitSettings
+from training.settings import FitSettings, Taken
 from training.stopping import Interrupted, StopSignal, on_signals
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -178,7 +179,9 @@ def test_a_fit_reports_to_what_the_recipe_names(
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("report_to: [tensorboard]\n", encoding="utf-8")
     given = read_settings(str(recipe), [*SETTINGS, "start=base", "teaching.folds=0"], base=str(base))
-    settings = given.to_fit((str(data / "ru_go_emotions"),), base, "tiny", tmp_path / "small")
+    taken = Taken(at=datetime.now(UTC), learnt_whole=())
+    output = tmp_path / "small"
+    settings = given.to_fit((str(data / "ru_go_emotions"),), taken, champion=base, base_model="tiny", output=output)
     fit_bundle(settings.model_copy(update={"measured": "ru_go_emotions"}))
     assert b"train/loss" in next((tmp_path / "board").glob("events.*")).read_bytes()
 

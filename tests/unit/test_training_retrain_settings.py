@@ -1,6 +1,8 @@
 """How a retraining is set: the champion's recipe below, the user's on top."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +10,7 @@ from training.errors import UnusableRecipe
 from training.gate import Limits
 from training.recipes import said
 from training.retrain_settings import GateSettings, RetrainSettings, read_settings
-from training.settings import Learning
+from training.settings import Learning, Taken
 from training.settings_doc import PAGE
 
 
@@ -36,10 +38,12 @@ def test_ones_own_recipe_lies_on_top_of_the_champions(tmp_path: Path) -> None:
 
 
 def test_the_candidate_is_fitted_from_the_champion_or_from_the_base() -> None:
-    places = {"data": ("a.jsonl",), "champion": Path("champion"), "base_model": "encoder", "output": Path("new")}
+    taken = Taken(at=datetime(2026, 1, 1, tzinfo=UTC), learnt_whole=("ru_go_emotions",))
+    places: dict[str, Any] = {"champion": Path("champion"), "base_model": "encoder", "output": Path("new")}
+    places |= {"data": ("a.jsonl",), "taken": taken}
     warm = read_settings(None, ["seed=3"]).to_fit(**places)
     assert (warm.base, warm.base_name, warm.warm_start, warm.measured) == ("champion", "encoder", True, "validation")
-    assert warm.seed == 3
+    assert (warm.seed, warm.taken) == (3, taken)
     cold = read_settings(None, ["start=base", "base=another"]).to_fit(**places)
     assert (cold.base, cold.base_name, cold.warm_start) == ("another", None, False)
 

@@ -1,0 +1,166 @@
+"""The end of a retraining: the registry and the run say the same, whatever happens in between."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bundles import make_bundle
+from services import Postgres, before_a_retry, end_sessions_with_a_lock, engine_fixture
+from sqlalchemy import Engine, select
+
+from registry.errors import BrokenBundle
+from schemas.bundle import MANIFEST
+from schemas.tables import training_runs
+from training.database import connect
+from training.decision import Candidate, decide, note_bundle, sweep_bundles
+from training.gate import Limits, Verdict
+from training.registry import described, place, promote, register, reject, rollback, versions
+from training.runs import LostRun, Run, alone
+from training.stopping import StopSignal
+
+engine = engine_fixture(connect)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[[str], Path]:
+    def make(name: str) -> Path:
+        make_bundle(tmp_path / "made" / name, version=name)
+        return tmp_path / "made" / name
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return str(tmp_path / "store")
+
+
+@pytest.fixture
+def run(engine: Engine, tmp_path: Path) -> Iterator[Run]:
+    with alone(engine, tmp_path / "work") as run:
+        yield run
+
+
+def verdict(*, promoted: bool) -> Verdict:
+    return Verdict(promoted, checks=(), rows=100, public_rows=0, resamples=2000, seed=0, limits=Limits())
+
+
+def states(engine: Engine) -> dict[str, str]:
+    return {row.version: row.state for row in versions(engine)}
+
+
+def ends(engine: Engine) -> list[tuple[str, str | None]]:
+    columns = training_runs.c.state, training_runs.c.model_version
+    with engine.connect() as connection:
+        return [(row.state, row.model_version) for row in connection.execute(select(*columns).order_by("id"))]
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_the_registry_and_the_run_say_the_same(
+    promoted: bool, engine: Engine, run: Run, made: Callable[[str], Path], store: str
+) -> None:
+    register(engine, made("old"), store)
+    promote(engine, "old")
+    candidate = Candidate(place(engine, made("new"), store), verdict(promoted=promoted), "old", stand_in=None)
+    outcome = decide(engine, run, candidate, StopSignal())
+    state = "promoted" if promoted else "rejected"
+    assert (outcome.run, outcome.state, outcome.version) == (run.id, state, "new")
+    assert states(engine) == {"old": "retired" if promoted else "champion", "new": "champion" if promoted else state}
+    assert ends(engine) == [(state, "new")]
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_what_stood_for_a_champion_becomes_one_first(
+    promoted: bool, engine: Engine, run: Run, made: Callable[[str], Path], store: str
+) -> None:
+    old, new = (place(engine, made(name), store) for name in ("old", "new"))
+    decide(engine, run, Candidate(new, verdict(promoted=promoted), "old", stand_in=old), StopSignal())
+    assert states(engine) == ({"old": "retired", "new": "champion"} if promoted else
+                              {"old": "champion", "new": "rejected"})  # fmt: skip
+    if promoted:
+        assert rollback(engine) == "old"
+
+
+def test_a_rollback_during_the_upload_is_not_overwritten(
+    engine: Engine, run: Run, made: Callable[[str], Path], store: str
+) -> None:
+    for name in ("older", "old"):
+        register(engine, made(name), store)
+        promote(engine, name)
+    candidate = Candidate(place(engine, made("new"), store), verdict(promoted=True), "old", stand_in=None)
+    rollback(engine)
+    outcome = decide(engine, run, candidate, StopSignal())
+    assert (outcome.state, outcome.reason) == (
+        "rejected", "old, which it was judged against, is no longer the champion",
+    )  # fmt: skip
+    assert states(engine) == {"older": "champion", "old": "retired", "new": "rejected"}
+
+
+def test_a_run_that_lost_its_lock_promotes_nothing(
+    engine: Engine, made: Callable[[str], Path], store: str, tmp_path: Path
+) -> None:
+    register(engine, made("old"), store)
+    promote(engine, "old")
+    candidate = Candidate(place(engine, made("new"), store), verdict(promoted=True), "old", stand_in=None)
+    with pytest.raises(LostRun), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - the end of the block counts.
+        end_sessions_with_a_lock(engine)
+        with alone(engine, tmp_path / "of another machine") as other:
+            other.finish("skipped", "too few new labels")
+        decide(engine, run, candidate, StopSignal())
+    assert states(engine) == {"old": "champion"}
+    assert ends(engine) == [("failed", None), ("skipped", None)]
+
+
+def test_a_bundle_that_is_not_in_its_place_changes_nothing(
+    engine: Engine, run: Run, made: Callable[[str], Path], store: str
+) -> None:
+    old, new = (place(engine, made(name), store) for name in ("old", "new"))
+    (Path(new.location) / MANIFEST).unlink()
+    with pytest.raises(BrokenBundle):
+        decide(engine, run, Candidate(new, verdict(promoted=True), "old", stand_in=old), StopSignal())
+    assert states(engine) == {}
+    assert ends(engine) == [("running", None)]
+
+
+def test_an_outage_of_postgres_is_waited_out_and_a_lost_answer_changes_nothing(
+    own_postgres: Postgres, made: Callable[[str], Path], store: str, tmp_path: Path
+) -> None:
+    engine = connect(own_postgres.url())
+    with alone(engine, tmp_path / "work") as run:
+        old, new = (place(engine, made(name), store) for name in ("old", "new"))
+        candidate = Candidate(new, verdict(promoted=True), "old", stand_in=old)
+        own_postgres.stop()
+        with before_a_retry(own_postgres.start):
+            outcome = decide(engine, run, candidate, StopSignal())
+        assert decide(engine, run, candidate, StopSignal()) == outcome
+    assert states(engine) == {"old": "retired", "new": "champion"}
+    assert ends(engine) == [("promoted", "new")]
+    engine.dispose()
+
+
+def test_what_failed_runs_left_in_the_store_is_swept(
+    engine: Engine, made: Callable[[str], Path], store: str, tmp_path: Path
+) -> None:
+    for name in ("left", "taken by hand"):
+        folder = made(name)
+        with pytest.raises(RuntimeError), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - as above.
+            note_bundle(run, described(folder, store))
+            place(engine, folder, store)
+            raise RuntimeError("killed")
+    register(engine, tmp_path / "made" / "taken by hand", store)
+    reject(engine, "taken by hand", "a try")
+    sweep_bundles(engine)
+    assert [path.name for path in Path(store).iterdir()] == ["taken by hand"]
+    with engine.connect() as connection:
+        assert connection.execute(select(training_runs.c.details)).scalars().all() == [{}, {}]
+
+
+def test_what_cannot_be_deleted_now_is_left_to_the_next_sweep(engine: Engine, tmp_path: Path) -> None:
+    row = described(Path(make_bundle(tmp_path / "made", version="new")), "nowhere://store")
+    with pytest.raises(RuntimeError), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - as above.
+        note_bundle(run, row)
+        raise RuntimeError("killed")
+    sweep_bundles(engine)
+    with engine.connect() as connection:
+        [noted] = connection.execute(select(training_runs.c.details)).scalars()
+    assert noted["bundle"] == {"version": "new", "location": "nowhere://store/new"}

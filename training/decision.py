@@ -1,0 +1,154 @@
+"""How a run of retraining ends: its candidate's row, its place and the run's own end are one transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import structlog
+from sqlalchemy import Connection, Engine, select, update
+
+from registry.errors import RegistryError
+from registry.locations import delete
+from registry.versions import ModelVersion, by_version
+from registry.versions import champion as the_champion
+from schemas.tables import training_runs
+from training.database import DatabaseAway, UnusableDatabase, database_problems
+from training.gate import Verdict
+from training.registry import add, promote_within, reject_within, writing
+from training.runs import Ending, Run, patiently
+from training.stopping import StopSignal
+
+log = structlog.get_logger(__name__)
+
+_COLUMNS: Final = training_runs.c
+
+_BUNDLE: Final = "bundle"
+"""Where, in a run's details, its candidate's version and location are."""
+
+
+class Outcome(NamedTuple):
+    """How a run ended; version is the candidate's, None where there was none."""
+
+    run: int
+    state: str
+    reason: str
+    version: str | None = None
+
+    def line(self) -> str:
+        """Return it for people to read."""
+        of = f" {self.version}" if self.version else ""
+        return f"run {self.run}: {self.state}{of}: {self.reason}"
+
+
+class Candidate(NamedTuple):
+    """What the gate judged.
+
+    Attributes:
+        row: of the bundle, which is in its place.
+        verdict: of the gate.
+        champion: version that it was judged against.
+        stand_in: the bundle that stood for a champion, since there was none; it becomes one first. Else None.
+    """
+
+    row: ModelVersion
+    verdict: Verdict
+    champion: str
+    stand_in: ModelVersion | None
+
+
+def decide(engine: Engine, run: Run, candidate: Candidate, stop: StopSignal) -> Outcome:
+    """Put a candidate into the registry, on its throne where it belongs there, and end the run; all or nothing.
+
+    An outage of Postgres is waited out, until a signal comes.
+
+    Raises:
+        LostRun: another process has, or had, the run's lock.
+        DatabaseAway: Postgres stays away.
+        TrainingError: see `training.registry.add` and `promote`.
+        RegistryError: a bundle is not in its place any more.
+    """
+
+    def waits(error: Exception) -> bool:
+        return isinstance(error, DatabaseAway) and not stop.is_set()
+
+    outcome = patiently(waits, _decide, engine, run, candidate)
+    log.info("a run is over", **outcome._asdict())
+    return outcome
+
+
+def _decide(engine: Engine, run: Run, candidate: Candidate) -> Outcome:
+    with writing(engine) as connection:
+        row, verdict = candidate.row, candidate.verdict
+        if ended := _ended(connection, run, row.version):
+            return ended
+        champion = _champion(connection, candidate.stand_in)
+        promoted, reason, details = verdict.promoted, verdict.reason, {}
+        if promoted and champion != candidate.champion:
+            promoted = False
+            reason = f"{candidate.champion}, which it was judged against, is no longer the champion"
+            details = {"overtaken_by": champion}
+        state: Ending = "promoted" if promoted else "rejected"
+        add(connection, row)
+        if promoted:
+            promote_within(connection, row.version)
+        else:
+            reject_within(connection, row.version, reason)
+        run.finish_within(connection, state, reason, row.version, **details)
+        return Outcome(run.id, state, reason, row.version)
+
+
+def _ended(connection: Connection, run: Run, version: str) -> Outcome | None:
+    """Return how the run ended, where Postgres went away between an earlier try's commit and its answer."""
+    query = select(_COLUMNS.state, _COLUMNS.reason).where(_COLUMNS.id == run.id, _COLUMNS.model_version == version)
+    row = connection.execute(query).one_or_none()
+    return row and Outcome(run.id, row.state, row.reason, version)
+
+
+def _champion(connection: Connection, stand_in: ModelVersion | None) -> str | None:
+    """Return the present champion's version; where there is none, the bundle that stood for one becomes it."""
+    present = the_champion(connection)
+    if present or not stand_in:
+        return present and present.version
+    if not by_version(connection, stand_in.version):
+        add(connection, stand_in)
+    promote_within(connection, stand_in.version)
+    return stand_in.version
+
+
+def note_bundle(run: Run, row: ModelVersion) -> None:
+    """Note where a candidate will lie, before it does; see `sweep_bundles`.
+
+    Raises:
+        As `Run.note`.
+    """
+    run.note(**{_BUNDLE: {"version": row.version, "location": row.location}})
+
+
+def sweep_bundles(engine: Engine) -> None:
+    """Delete from the store what failed runs put there; what cannot be deleted now is left to the next sweep."""
+    failed = select(_COLUMNS.id, _COLUMNS.details[_BUNDLE].label("bundle")).where(
+        _COLUMNS.state == "failed", _COLUMNS.details.has_key(_BUNDLE)
+    )
+    with _another_time():
+        with database_problems(), engine.connect() as connection:
+            left = connection.execute(failed).all()
+        for row in left:
+            with _another_time():
+                _sweep(engine, row.id, **row.bundle)
+
+
+def _sweep(engine: Engine, run: int, *, version: str, location: str) -> None:
+    with writing(engine) as connection:
+        # Somebody may have registered it by hand.
+        if not by_version(connection, version):
+            delete(location, version)
+        without: Any = _COLUMNS.details.op("-")(_BUNDLE)
+        connection.execute(update(training_runs).where(_COLUMNS.id == run).values(details=without))
+
+
+@contextmanager
+def _another_time() -> Iterator[None]:
+    try:
+        yield
+    except (RegistryError, UnusableDatabase) as error:
+        log.warning("what a failed run left in the store may still be there; the next run looks", problem=str(error))
