@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -20,7 +20,7 @@ from training.lessons import Curriculum, Lesson, collate
 from training.losses import loss_function
 from training.optimization import Average, optimizer_and_schedule
 from training.settings import FitSettings, Learning
-from training.trainer import EndAtCheckpoint, InOrder, arguments_of
+from training.trainer import EndAtCheckpoint, InOrder, Tell, arguments_of
 
 
 def curriculum(lessons: Sequence[Lesson], tokenizer: Any, settings: FitSettings, seed: int) -> Curriculum:
@@ -84,10 +84,15 @@ def fit(  # noqa: PLR0913 - what makes a run.
             optimizers=optimizer_and_schedule(model, learning, steps, arguments),
             callbacks=[*own, *_reporters(settings), *callbacks],
         )
+        trainer.remove_callback(PrinterCallback)
+        if arguments.disable_tqdm and not quiet:
+            trainer.add_callback(Tell())
         trainer.graphed = learning.cuda_graphs and not learning.torch_compile and can_be_graphed(model)
         last: str | None = get_last_checkpoint(str(where)) if where.is_dir() else None  # type: ignore[no-untyped-call]
         with _problems(learning):
             trainer.train(resume_from_checkpoint=last)
+        trainer.passes = None
+        model.zero_grad()
         # Accelerate wraps forward in autocast, in place; scores are to be those of plain float32.
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         return [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -51,10 +51,7 @@ def fit_bundle(settings: FitSettings, stop: StopSignal | None = None) -> Manifes
     data = fingerprint(sets)
     with state.main_process_first():
         checkpoints = Checkpoints(settings.output, run_fingerprint(settings, data), stop)
-    sets = taught_by_teachers(sets, settings, checkpoints, state)
-    if settings.teaching.unlabelled:
-        lines = _labelled_by_a_student(sets, settings, checkpoints, state)
-        sets += without_leaks([lines], evaluation)[0]
+    sets = with_teaching(sets, evaluation, settings, checkpoints, state)
     student = fit_student(sets, settings, resumable=checkpoints.fit("student"))
     if not state.is_main_process:
         return None
@@ -92,7 +89,22 @@ def run_fingerprint(settings: FitSettings, data: str) -> str:
     return hashlib.sha256((said + data).encode()).hexdigest()
 
 
-def taught_by_teachers(
+def with_teaching(
+    sets: list[Examples],
+    evaluation: list[Examples],
+    settings: FitSettings,
+    checkpoints: Checkpoints,
+    state: PartialState,
+) -> list[Examples]:
+    """Return all that a student learns from: teachers' scores in the place of labels, and lines that got theirs so."""
+    sets = _taught_by_teachers(sets, settings, checkpoints, state)
+    if settings.teaching.unlabelled:
+        lines = _labelled_by_a_student(sets, settings, checkpoints, state)
+        sets += without_leaks([lines], evaluation)[0]
+    return sets
+
+
+def _taught_by_teachers(
     sets: list[Examples], settings: FitSettings, checkpoints: Checkpoints, state: PartialState
 ) -> list[Examples]:
     """Put teachers' scores in the place of labels, where there are originals and teachers.

@@ -109,7 +109,7 @@ def evaluate(
     Raises:
         TrainingError: there is no Russian set, or the output cannot be written.
     """
-    russian = [examples for examples in sets if examples.language == "ru"]
+    russian = [examples for examples in sets if examples.language == "ru" and len(examples)]
     if not russian:
         raise UnusableData("no Russian validation rows there; ru_go_emotions and brighter have some")
     if output:

@@ -17,7 +17,7 @@ from training.checkpoints import Checkpoints
 from training.errors import UnusableRecipe
 from training.examples import Examples, fingerprint
 from training.finishing import measured
-from training.fitting import run_fingerprint, taught_by_teachers, training_sets
+from training.fitting import run_fingerprint, training_sets, with_teaching
 from training.network import score
 from training.recipes import read_recipe, write_recipe
 from training.settings import FitSettings
@@ -58,7 +58,7 @@ def search_recipe(
     tuned = rows.take(np.flatnonzero(rows.parts(2) == 0))
     checkpoints = Checkpoints(study, run_fingerprint(settings, fingerprint(sets)))
     state = PartialState(cpu=not torch.cuda.is_available())
-    sets = taught_by_teachers(sets, settings, checkpoints, state)
+    sets = with_teaching(sets, evaluation, settings, checkpoints, state)
     storage = optuna.storages.RDBStorage(f"sqlite:///{study}")
     record = optuna.create_study(
         study_name=study.stem,

@@ -6,10 +6,10 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 import torch
@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 _ON_A_GPU: Final = 4
 _CORES_EACH: Final = 3
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
 
 _shared: Any = None
 
@@ -68,7 +71,7 @@ def fit_teachers(  # noqa: PLR0913 - what makes a run, and where it has got to.
                 shutil.rmtree(resumable.folder, ignore_errors=True)
                 bar.update()
         else:
-            with closing(_in_processes(mine, at_once, (sets, english, settings))) as done:
+            with closing(in_processes(_taught_and_scored, mine, (sets, english, settings), at_once)) as done:
                 for teacher, scores in done:
                     save(files[teacher], scores)
                     bar.update()
@@ -82,9 +85,17 @@ def _at_once(processes: int) -> int:
     return max(1, min(_ON_A_GPU * gpus, (os.cpu_count() or 1) // _CORES_EACH)) if torch.cuda.is_available() else 1
 
 
-def _in_processes(
-    jobs: Sequence[tuple[int, int]], at_once: int, shared: Any
-) -> Generator[tuple[tuple[int, int], Floats]]:
+def in_processes(
+    function: Callable[[_Job, Any], _Result], jobs: Sequence[_Job], shared: Any, at_once: int
+) -> Generator[tuple[_Job, _Result]]:
+    """Yield each job with its result, as they are done, each in a process that sees one GPU.
+
+    Args:
+        function: of a module, since processes get it by name.
+        jobs: whatever tells them apart.
+        shared: given to each call besides; each process gets it once.
+        at_once: processes, spread over the GPUs.
+    """
     others = multiprocessing.active_children()
     # Spawned, since a process that has used CUDA must not be forked.
     context = multiprocessing.get_context("spawn")
@@ -94,7 +105,7 @@ def _in_processes(
     for at in range(at_once):
         devices.put(names[at % len(names)] if names else "")
     with ProcessPoolExecutor(at_once, context, _begin, (devices, shared)) as pool:
-        futures = {pool.submit(_job, job): job for job in jobs}
+        futures = {pool.submit(_call, function, job): job for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -125,6 +136,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _job(teacher: tuple[int, int]) -> Floats:
-    sets, english, settings = _shared
+def _call(function: Callable[[_Job, Any], _Result], job: _Job) -> _Result:
+    return function(job, _shared)
+
+
+def _taught_and_scored(teacher: tuple[int, int], shared: Any) -> Floats:
+    sets, english, settings = shared
     return learn_and_score(sets, english, settings, teacher)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 import torch
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -13,6 +14,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from training.graphs import Passes
 from training.settings import FitSettings
 from training.stopping import StopSignal
+
+log = structlog.get_logger(__name__)
 
 _STEPS_TO_AGREE: Final = 10
 """A question that torchrun's processes wait for costs too much after each step."""
@@ -68,10 +71,11 @@ class InOrder(Trainer):
 
     Attributes:
         graphed: whether passes are to be CUDA graphs.
+        passes: those graphs, and the memory they hold, once there are some.
     """
 
     graphed = False
-    _passes: Passes | None = None
+    passes: Passes | None = None
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:  # noqa: ARG002 - the Trainer's.
         """Return the loss of a batch, with its gradients taken."""
@@ -79,11 +83,11 @@ class InOrder(Trainer):
         if not network.training:  # It is scored now and then, in a search.
             model.train()
         prepared = self._prepare_inputs(inputs)
-        if self.graphed and self._passes is None:
+        if self.graphed and self.passes is None:
             rows, pad = self.args.per_device_train_batch_size, network.config.pad_token_id or 0
-            self._passes = Passes(network, partial(self._loss_of, model), rows, pad)
-        if self._passes is not None and self._passes.fit(prepared):
-            return self._passes(prepared)
+            self.passes = Passes(network, partial(self._loss_of, model), rows, pad)
+        if self.passes is not None and self.passes.fit(prepared):
+            return self.passes(prepared)
         loss = self._loss_of(model, prepared)
         self.accelerator.backward(loss)
         return loss.detach()
@@ -106,6 +110,15 @@ class InOrder(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = train_dataset or self.train_dataset
         return SequentialSampler(dataset)
+
+
+class Tell(TrainerCallback):
+    """Says in the log how far a fit is: where no bar can be shown, in place of the Trainer's own lines on stdout."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
+        """Log the loss."""
+        if "loss" in (logs or {}):
+            log.info("learning", step=state.global_step, of=state.max_steps, loss=round(float(logs["loss"]), 4))
 
 
 class EndAtCheckpoint(TrainerCallback):

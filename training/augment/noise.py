@@ -76,8 +76,10 @@ class _Noise:
 
     def hit(self, at: int, most: int) -> int:
         """Do one possible thing to the word, and return how many word errors it makes: `most` at most."""
-        for which in self._random.choice(len(_KINDS), len(_KINDS), replace=False, p=_SHARES):
-            errors, change = _KINDS[int(which)]
+        # An order drawn by shares, in a tenth of the time of Generator.choice; source: Efraimidis and Spirakis (2006),
+        # https://doi.org/10.1016/j.ipl.2005.11.003.
+        for which in map(int, np.argsort(self._random.exponential(size=len(_KINDS)) / _SHARES)):
+            errors, change = _KINDS[which]
             if errors <= most and change(self, at):
                 self.touched[at] = True
                 return errors
@@ -132,4 +134,4 @@ _KINDS: Final[tuple[tuple[int, Callable[[_Noise, int], bool]], ...]] = (
     (2, _Noise.merge),
     (2, _Noise.split),
 )
-_SHARES: Final = (0.56, 0.2, 0.04, 0.06, 0.08, 0.06)
+_SHARES: Final = np.array([0.56, 0.2, 0.04, 0.06, 0.08, 0.06])
