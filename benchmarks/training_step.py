@@ -73,14 +73,17 @@ def main() -> None:
     factory: Any = AutoModelForSequenceClassification
     clock = Clock(given.steps)
     tokenizer = AutoTokenizer.from_pretrained(given.base)
-    fit(factory.from_config(config), tokenizer, [lesson], settings, 0, quiet=True, callbacks=[clock])
+    torch.manual_seed(0)
+    network = factory.from_config(config)
+    history = fit(network, tokenizer, [lesson], settings, 0, quiet=True, callbacks=[clock])
     took = np.diff(clock.ended[given.steps // 3 : -1])
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     graphs = torch.cuda.is_available() and not given.no_graphs
     how = "compiled" if given.compile else "as CUDA graphs" if graphs else "operator by operator"
     print(
         f"{device}, {given.rows} rows a step, {how}: "
-        f"{1e3 * statistics.median(took):.1f} ms and {clock.operators():,} operators a step"
+        f"{1e3 * statistics.median(took):.1f} ms and {clock.operators():,} operators a step, "
+        f"loss {history[-1]['loss']:.4f} in the end"
     )
 
 

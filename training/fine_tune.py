@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,9 @@ def fit(  # noqa: PLR0913 - what makes a run.
     """
     learning, lined_up = settings.learning, curriculum(lessons, tokenizer, settings, seed)
     own: list[TrainerCallback] = [Average(model, learning.ema)] if learning.ema else []
-    with ExitStack() as stack:
+    with _folder(resumable) as where:
         if resumable:
-            where = resumable.folder
             own.append(EndAtCheckpoint(resumable.stop))
-            stack.enter_context(resumable.stop.held())
-        else:
-            where = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         steps = -(-len(lined_up) // learning.batch_size)
         arguments = arguments_of(where, settings, seed, steps, keeps=resumable is not None, quiet=quiet)
         positives = _positives(lessons, learning.class_weights, arguments.device)
@@ -96,6 +92,17 @@ def fit(  # noqa: PLR0913 - what makes a run.
         # Accelerate wraps forward in autocast, in place; scores are to be those of plain float32.
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+@contextmanager
+def _folder(resumable: Resumable | None) -> Iterator[Path]:
+    """Give a folder for checkpoints; where they outlast the fit, a signal ends it at one."""
+    if resumable:
+        with resumable.stop.held():
+            yield resumable.folder
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
 
 
 @contextmanager

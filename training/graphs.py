@@ -19,12 +19,10 @@ GRAPHED: Final = frozenset({"bert", "roberta", "xlm-roberta"})
 
 def can_be_graphed(model: Any) -> bool:
     """Say whether a network's passes can become graphs here: on a GPU, which this process has for itself."""
-    encoder = getattr(model.config, "encoder", None)
-    kind = encoder["model_type"] if isinstance(encoder, Mapping) else getattr(encoder, "model_type", None)
     return (
         torch.cuda.is_available()
         and not torch.distributed.is_initialized()
-        and (kind or model.config.model_type) in GRAPHED
+        and model.config.get_text_config().model_type in GRAPHED
     )
 
 

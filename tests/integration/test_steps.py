@@ -71,7 +71,9 @@ def test_the_benchmark_says_what_a_step_costs(folder: Path) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "training_step.py"
     words = [sys.executable, str(script), "--base", str(folder / "base"), "--rows", "8", "--steps", "9"]
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    assert re.search(r"8 rows a step, as it is: [\d.]+ ms and [\d,]{3,} operators a step", said)
+    assert re.search(
+        r"8 rows a step, operator by operator: [\d.]+ ms and [\d,]{3,} operators a step, loss [\d.]+", said
+    )
 
 
 def test_without_a_compiler_one_line_says_what_to_do(folder: Path, tmp_path: Path) -> None:
