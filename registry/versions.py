@@ -83,10 +83,8 @@ def fetch(row: ModelVersion, cache: Path) -> Path:
         UnusableLocation: the bundle cannot be reached, or the cache not written.
         BrokenBundle: it is not complete, not for this version of the code, or another one by now.
     """
-    with suppress(RegistryError):
-        folder = released.released_model()
-        if not _difference(folder, row):
-            return folder
+    if folder := with_the_code(row):
+        return folder
     if row.location == PRUNED:
         raise BrokenBundle(f"the bundle of {row.version} was pruned: take another version")
     folder = download(row.location, cache)
@@ -94,6 +92,15 @@ def fetch(row: ModelVersion, cache: Path) -> Path:
         forget(folder, row.location)
         raise BrokenBundle(f"{row.location} holds the bundle of {difference}. Copy the bundle there anew")
     return folder
+
+
+def with_the_code(row: ModelVersion) -> Path | None:
+    """Return the folder of the released bundle, if that is what was registered."""
+    with suppress(RegistryError):
+        folder = released.released_model()
+        if not _difference(folder, row):
+            return folder
+    return None
 
 
 def _difference(folder: Path, row: ModelVersion) -> str | None:

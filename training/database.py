@@ -20,7 +20,7 @@ class UnusableDatabase(TrainingError):
 
 
 class DatabaseAway(UnusableDatabase):
-    """Postgres cannot be reached; it may be another time."""
+    """Postgres cannot be reached, or is busy with something else; it may be another time."""
 
 
 def connect(url: str | None = None) -> Engine:
@@ -69,6 +69,7 @@ def _meaning(error: psycopg.Error) -> UnusableDatabase | None:
         return UnusableDatabase(f"Postgres refuses us: {said}. Check TRAINING_DATABASE_URL and that user's rights")
     if postgres.unmigrated(error):
         return UnusableDatabase(f"Postgres lacks what training needs: {said}. Run `emotion-worker migrate`")
-    if state.startswith(postgres.AWAY_STATES) or (not state and isinstance(error, psycopg.OperationalError)):
+    away = state.startswith(postgres.AWAY_STATES + postgres.BUSY_STATES)
+    if away or (not state and isinstance(error, psycopg.OperationalError)):
         return DatabaseAway(f"Postgres is away: {said}. Start it, or check the address in TRAINING_DATABASE_URL")
     return None

@@ -10,6 +10,7 @@ from registry.versions import ModelVersion
 from schemas.tables import training_runs
 from training.database import database_problems
 from training.labels.table import latest
+from training.snapshot import ENGLISH
 
 _COLUMNS: Final = training_runs.c
 _DETAILS: Final = training_runs.c.details
@@ -73,9 +74,10 @@ def judged_before(engine: Engine, champion: str, labels: str, settings: dict[str
 
 
 def labels_since(engine: Engine, moment: datetime) -> int:
-    """Count the labels that came in, or were changed, after a moment, whenever they were given."""
+    """Count the labels that came in, or were changed, after a moment, whenever they were given, and can be learnt."""
     rows = latest().subquery()
-    query = select(func.count()).select_from(rows).where(rows.c.imported_at > moment)
+    learnable = (rows.c.origin != ENGLISH) & (func.cardinality(rows.c.annotated) > 0)
+    query = select(func.count()).select_from(rows).where(rows.c.imported_at > moment, learnable)
     with database_problems(), engine.connect() as connection:
         return connection.execute(query).scalar_one()
 

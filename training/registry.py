@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from registry.locations import checksum, delete, manifest_at, upload
-from registry.versions import CHANNEL, PRUNED, ModelVersion, all_versions, by_version, champion_before
+from registry.versions import CHANNEL, PRUNED, ModelVersion, all_versions, by_version, champion_before, with_the_code
 from registry.versions import champion as the_champion
 from schemas.bundle import UnusableBundle, made_at
 from schemas.tables import model_versions
@@ -200,11 +200,8 @@ def _delete(engine: Engine, version: str) -> bool:
 
 
 def _promote(connection: Connection, new: ModelVersion) -> None:
-    if new.location == PRUNED:
-        raise UnusableVersion(f"the bundle of {new.version} was pruned: promote another version")
-    found = manifest_at(new.location).version
-    if found != new.version:
-        raise UnusableModel(f"{new.location} holds {found}, not {new.version}. Copy the bundle there anew")
+    if not with_the_code(new):
+        _require_bundle(new)
     if new.state == "champion":
         return
     old = the_champion(connection)
@@ -242,3 +239,11 @@ def _within(store: str, version: str) -> str:
     if "://" not in store:
         store = str(Path(store).resolve())
     return f"{store.rstrip('/')}/{version}"
+
+
+def _require_bundle(row: ModelVersion) -> None:
+    if row.location == PRUNED:
+        raise UnusableVersion(f"the bundle of {row.version} was pruned: promote another version")
+    found = manifest_at(row.location).version
+    if found != row.version:
+        raise UnusableModel(f"{row.location} holds {found}, not {row.version}. Copy the bundle there anew")

@@ -10,6 +10,7 @@ import stamina
 import structlog
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
+from registry.errors import UnknownProtocol, UnusableLocation
 from schemas.tables import training_runs
 from training.database import DatabaseAway, UnusableDatabase, database_problems
 from training.errors import TrainingError, UnusableOutput, first_line
@@ -20,7 +21,6 @@ log = structlog.get_logger(__name__)
 
 LOCK: Final = 0x656D6F74696F6E
 """Key of the advisory lock that a run holds: any number that nothing else in the database uses."""
-
 patiently: Final = stamina.RetryingCaller(attempts=None, timeout=300, wait_max=5)
 """Calls again what an outage of Postgres ended, for as long as a restart or a failover takes; times in seconds."""
 
@@ -122,9 +122,8 @@ class Run:
 def alone(engine: Engine, work: Path) -> Iterator[Run]:
     """Begin a run, or go on with the one that was interrupted on this machine; end it with the block.
 
-    Where the block ends with `Interrupted` or since Postgres stays away, the run can be taken up again by the next
-    `alone`. Where it ends with another error, or without `Run.finish`, the run has failed. Its folder goes with it,
-    unless it was interrupted.
+    The next `alone` takes it up where it ends with `Interrupted`, or since Postgres or the bundles' store is away. With
+    another error, or without `Run.finish`, it has failed, and its folder goes with it.
 
     Args:
         engine: of the database.
@@ -142,8 +141,8 @@ def alone(engine: Engine, work: Path) -> Iterator[Run]:
             run = _begin(engine, lock, work)
         try:
             yield run
-        except (Interrupted, DatabaseAway) as error:
-            _end(run, engine, "interrupted", str(error))
+        except (Interrupted, DatabaseAway, UnusableLocation) as error:
+            _end(run, engine, "failed" if isinstance(error, UnknownProtocol) else "interrupted", str(error))
             raise
         except BaseException as error:
             _end(run, engine, "failed", first_line(error) if isinstance(error, Exception) else type(error).__name__)

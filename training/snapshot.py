@@ -39,7 +39,7 @@ _ACCOUNT: Final = "snapshot.json"
 _RESERVED: Final = {VALIDATION, HOLDOUT, UNLABELLED, SYNTHETIC, FINE_HEAD, "served"}
 _LONGEST: Final = 60
 
-_ENGLISH: Final = "goemotions"
+ENGLISH: Final = "goemotions"
 """The one public set that is not Russian: a champion's vocabulary has no pieces for it."""
 
 _MORE: Final = (
@@ -217,7 +217,7 @@ def _labels(engine: Engine, learnt: Collection[str]) -> tuple[datetime, list[Lab
     with database_problems(), engine.connect() as connection:
         taken_at: datetime = connection.execute(select(func.now())).scalar_one()
         for row in connection.execute(in_order()):
-            if row.origin == _ENGLISH or not normalize(row.text):
+            if row.origin == ENGLISH or not normalize(row.text):
                 continue
             label = Label(
                 source_of(row.origin), identity(row.text), row.text, frozenset(row.emotions), frozenset(row.annotated)

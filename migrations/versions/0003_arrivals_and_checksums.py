@@ -35,7 +35,8 @@ def upgrade() -> None:
             comment="When the row came in / was last changed",
         ),
     )
-    op.execute("UPDATE labelled_texts SET imported_at = labelled_at")
+    # A label's time may lie ahead, where its zone was not said.
+    op.execute("UPDATE labelled_texts SET imported_at = least(labelled_at, now())")
     op.execute(DROP_REPLACED)
     op.execute("UPDATE labelled_texts SET origin = 'unknown' WHERE origin = ''")
     op.create_check_constraint(op.f(NAMED_ORIGIN), "labelled_texts", "origin <> ''")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from bundles import make_bundle
 from services import Postgres, engine_fixture
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select, text, update
 
 from registry.errors import BrokenBundle, UnusableLocation
 from registry.locations import manifest_at
@@ -352,3 +352,16 @@ def test_a_run_is_shown_with_every_number_and_verdict(
     assert "state: rejected\nmodel version: two\nreason: no gain\n" in shown
     assert json.loads(shown[shown.index("{") :]) == details
     assert said("show", "999") == f"emotion-training: there is no run 999; the latest is {numbers[1]}\n"
+
+
+def test_the_released_bundle_can_be_promoted_wherever_it_was_registered(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of another machine names a folder that is not there; here it lies beside the code."""
+    monkeypatch.setattr("registry.released.released_model", lambda: tmp_path / "here")
+    make_bundle(tmp_path / "here", version="one")
+    register(engine, tmp_path / "here")
+    with engine.begin() as connection:
+        connection.execute(update(model_versions).values(location="/of/another/machine"))
+    promote(engine, "one")
+    assert states(engine) == {"one": "champion"}

@@ -138,8 +138,8 @@ def test_a_rollback_is_not_undone_by_the_next_run(engine: Engine, folders: dict[
     assert counted.reason.startswith(
         f"0 labels are new since run {promoted.run} judged what came of them against first"
     )
-    # New rows, and yet the same snapshot: English labels teach nothing here.
-    store(engine, [replace(label, origin="goemotions") for label in labels(220)[210:]])
+    # New rows, and yet the same snapshot: texts without a word teach nothing.
+    store(engine, [replace(label, text="[laughter] " * at) for at, label in enumerate(labels(10), 1)])
     fitted = retrain(settings, engine, StopSignal())
     assert (fitted.state, fitted.version) == ("skipped", None)
     assert fitted.reason.startswith(f"nothing is new since run {promoted.run}, which promoted {promoted.version}")
@@ -193,7 +193,7 @@ def test_too_few_new_labels_change_nothing(
     assert left(folders["work"]) == set()
 
 
-def test_a_run_that_fails_says_why_and_leaves_nothing_behind(
+def test_a_store_that_cannot_be_used_costs_no_fit(
     engine: Engine, folders: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     register(engine, folders["champion"])
@@ -202,10 +202,14 @@ def test_a_run_that_fails_says_why_and_leaves_nothing_behind(
     store(engine, labels(140))
     assert command(folders, "--force", settings=["learning.epochs.other=1"]) == 2
     [run] = runs(engine)
-    assert run.state == "failed"
+    assert run.state == "interrupted"
     assert run.reason in capsys.readouterr().err
-    assert left(folders["work"]) <= {"snapshot"}
     assert states(engine) == ["champion"]
+    Path(folders["store"]).unlink()
+    assert command(folders, settings=["learning.epochs.other=1"]) == 0
+    [same] = runs(engine)
+    assert (same.id, same.details["seconds"]["fit"]) == (run.id, run.details["seconds"]["fit"])
+    assert same.state in {"promoted", "rejected"}
 
 
 def test_a_run_that_fails_after_the_upload_leaves_nothing_in_the_store(

@@ -11,6 +11,7 @@ import stamina
 from services import Postgres, advisory_locks, before_a_retry, end_sessions_with_a_lock, engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select
 
+from registry.errors import UnknownProtocol, UnusableLocation
 from schemas.tables import training_runs
 from training.database import DatabaseAway, connect
 from training.errors import UnusableOutput
@@ -239,3 +240,13 @@ def test_the_lock_is_given_up_with_the_run(engine: Engine, work: Path) -> None:
         with alone(engine, work) as run:
             run.finish("skipped", "too few new labels")
     wait_for(lambda: not advisory_locks(engine), what="the end of the lock")
+
+
+@pytest.mark.parametrize(("error", "state"), [(UnusableLocation, "interrupted"), (UnknownProtocol, "failed")])
+def test_a_store_that_is_away_costs_no_fit(
+    engine: Engine, work: Path, error: type[UnusableLocation], state: str
+) -> None:
+    with pytest.raises(error), alone(engine, work) as run:
+        raise error("the store cannot be used")
+    assert [row.state for row in rows(engine)] == [state]
+    assert run.folder.is_dir() is (state == "interrupted")

@@ -1,12 +1,13 @@
 """Recipes and their settings: what is read, what is refused, and the page that lists them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from training.errors import UnusableRecipe
 from training.recipes import FOLDER, read_recipe, write_recipe
-from training.settings import FitSettings, Learning
+from training.settings import FitSettings, Learning, Taken
 from training.settings_doc import PAGE, page
 
 GIVEN = {"data": ["set"], "base": "encoder", "output": Path("unused")}
@@ -46,6 +47,14 @@ def test_a_recipe_that_is_written_is_read_as_it_was(tmp_path: Path) -> None:
     settings = read_recipe(None, ["learning.loss=focal", "learning.served_weight.xed=0.5", "seed=7"], **GIVEN)
     write_recipe(settings, tmp_path / "recipe.yaml")
     assert read_recipe(str(tmp_path / "recipe.yaml"), output=Path("unused")) == settings
+
+
+def test_what_a_recipe_says_of_its_labels_does_not_hold_for_other_data(tmp_path: Path) -> None:
+    """Else a champion that learnt a set whole would be judged on it by the next retraining."""
+    taken = Taken(at=datetime(2026, 1, 1, tzinfo=UTC), learnt_whole=("cedr",))
+    write_recipe(read_recipe(None, **GIVEN, taken=taken), tmp_path / "recipe.yaml")
+    assert read_recipe(str(tmp_path / "recipe.yaml"), output=Path("unused")).taken == taken
+    assert read_recipe(str(tmp_path / "recipe.yaml"), **GIVEN).taken is None
 
 
 @pytest.mark.parametrize(

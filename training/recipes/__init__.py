@@ -41,7 +41,10 @@ def said(recipe: str | None, overrides: Iterable[str] = (), **given: Any) -> dic
         if not equals:
             raise UnusableRecipe(f"--set {override}: give it as name=value, such as learning.learning_rate=1e-4")
         _put(settings, name.strip().split("."), _yaml(value, f"--set {override}"))
-    return settings | {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    if "data" in given:
+        settings.pop("taken", None)  # It speaks of the labels that the recipe names.
+    return settings | given
 
 
 def made(kind: type[_Settings], said: Mapping[str, Any]) -> _Settings:
