@@ -10,7 +10,7 @@ from registry.versions import ModelVersion
 from schemas.tables import training_runs
 from training.database import database_problems
 from training.labels.table import latest
-from training.snapshot import ENGLISH
+from training.last_words import ENGLISH
 
 _COLUMNS: Final = training_runs.c
 _DETAILS: Final = training_runs.c.details

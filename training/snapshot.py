@@ -5,56 +5,31 @@ chooses and what judges has one row a text: an emotion is there where at least h
 """
 
 import json
-import re
 import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 
 from schemas.emotions import EMOTIONS
-from schemas.normalization import normalize
-from training.augment.templates import SOURCE as SYNTHETIC
-from training.database import database_problems
 from training.errors import UnusableData, UnusableOutput
-from training.examples import UNLABELLED, Examples, fingerprint
-from training.holdout import Side, identity, side
-from training.labels.table import in_order
+from training.examples import Examples, fingerprint
+from training.holdout import Side, side
+from training.last_words import HOLDOUT, VALIDATION, Label, last_words, one_a_text
 from training.leaks import without_leaks, write_leaks
-from training.lessons import FINE_HEAD
 from training.tables import read_table
 
-VALIDATION: Final = "validation"
-HOLDOUT: Final = "holdout"
 REFUSED: Final = "refused.csv"
 """Rows that the leak guard refused, and why."""
 
 _ACCOUNT: Final = "snapshot.json"
-_RESERVED: Final = {VALIDATION, HOLDOUT, UNLABELLED, SYNTHETIC, FINE_HEAD, "served"}
-_LONGEST: Final = 60
-
-ENGLISH: Final = "goemotions"
-"""The one public set that is not Russian: a champion's vocabulary has no pieces for it."""
-
 _MORE: Final = (
     "a fifth of the labelled texts does, by their hash, but those of public sets that the champion has learnt"
 )
-
-
-class Label(NamedTuple):
-    """What one annotator says of one text, as far as a model can learn it; `source` names the file it goes to."""
-
-    source: str
-    identity: str
-    text: str
-    emotions: frozenset[str]
-    annotated: frozenset[str]
 
 
 class Snapshot(NamedTuple):
@@ -144,31 +119,6 @@ def take(
     return snapshot
 
 
-def source_of(origin: str) -> str:
-    """Return what an origin is called among the sets: a file's name, its own where that can be one."""
-    name = re.sub(r"[^\w.-]", "_", origin)[:_LONGEST] or "unknown"
-    # "_a" for what became of ".a" and of "/a" would be one head for two origins.
-    return name if name == origin and name not in _RESERVED else f"{name}-{crc32(origin.encode()):08x}"
-
-
-def one_a_text(labels: Iterable[Label]) -> list[Label]:
-    """Return one label for each text, however it is spelled, in the order of their identities.
-
-    An emotion is annotated where anybody could have given it, and there where at least half of those gave it.
-    """
-    of_text: dict[str, list[Label]] = defaultdict(list)
-    for label in labels:
-        of_text[label.identity].append(label)
-    return [_together(of_text[name]) for name in sorted(of_text)]
-
-
-def _together(labels: Sequence[Label]) -> Label:
-    could = Counter(emotion for label in labels for emotion in label.annotated)
-    gave = Counter(emotion for label in labels for emotion in label.emotions)
-    there = frozenset(emotion for emotion, times in gave.items() if 2 * times >= could[emotion])
-    return min(labels)._replace(emotions=there, annotated=frozenset(could))
-
-
 def _write(
     engine: Engine,
     folder: Path,
@@ -176,7 +126,7 @@ def _write(
     learnt: Collection[str],
     public: Sequence[Examples],
 ) -> None:
-    taken_at, labels, known = _labels(engine, learnt)
+    taken_at, labels, known = last_words(engine, learnt)
     sides: dict[Side, list[Label]] = {"train": [], "validation": [], "holdout": []}
     for label in labels:
         if (where := side(label.text)) == "train" or (judges(label.source) and label.identity not in known):
@@ -204,31 +154,6 @@ def _write(
         apart=len(labels) - sum(map(len, sides.values())),
     ).account()
     (folder / _ACCOUNT).write_text(json.dumps(account, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _labels(engine: Engine, learnt: Collection[str]) -> tuple[datetime, list[Label], set[str]]:
-    """Return the database's time, the labels, in an order that depends on nothing else, and what `learnt` sources hold.
-
-    The labels are each annotator's last word on a text, where it says anything; the texts of the sources are told by
-    their identities, whatever was said of them later.
-    """
-    last: dict[tuple[str, str], Label] = {}
-    known = set()
-    with database_problems(), engine.connect() as connection:
-        taken_at: datetime = connection.execute(select(func.now())).scalar_one()
-        for row in connection.execute(in_order()):
-            if row.origin == ENGLISH or not normalize(row.text):
-                continue
-            label = Label(
-                source_of(row.origin), identity(row.text), row.text, frozenset(row.emotions), frozenset(row.annotated)
-            )
-            last[label.identity, row.coder] = label
-            if label.source in learnt:
-                known.add(label.identity)
-    found = [label for label in last.values() if label.annotated]
-    # By all they say: frozensets have no order.
-    found.sort(key=lambda label: (*label[:3], sorted(label.emotions), sorted(label.annotated)))
-    return taken_at, found, known
 
 
 def _examples(source: str, labels: Sequence[Label]) -> Examples:

@@ -10,6 +10,7 @@ from schemas.emotions import EMOTIONS
 from schemas.tables import labelled_texts
 from training.database import connect
 from training.history import labels_since
+from training.last_words import last_words
 
 engine = engine_fixture(connect)
 
@@ -25,3 +26,14 @@ def test_only_labels_that_can_be_learnt_count_as_new(engine: Engine) -> None:
         connection.execute(insert(labelled_texts), rows)
     assert labels_since(engine, datetime(2026, 1, 1, tzinfo=UTC)) == 1
     assert labels_since(engine, datetime(2100, 1, 1, tzinfo=UTC)) == 0
+
+
+def test_a_label_that_was_being_written_while_others_were_taken_is_new(engine: Engine) -> None:
+    """It bears the time at which its transaction began, which is before the snapshot that does not hold it."""
+    with engine.begin() as writer:
+        writer.execute(insert(labelled_texts), [label("ну да")])
+        taken_at, found, _ = last_words(engine, ())
+        assert found == []
+    assert labels_since(engine, taken_at) == 1
+    taken_at, found, _ = last_words(engine, ())
+    assert (len(found), labels_since(engine, taken_at)) == (1, 0)

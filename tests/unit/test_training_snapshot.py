@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from schemas.emotions import EMOTIONS
 from training.holdout import SHARE, VALIDATION, identity, is_held_out, side
-from training.snapshot import Label, one_a_text, source_of
+from training.last_words import Label, one_a_text, source_of
 
 ALL = frozenset(EMOTIONS)
 TEXTS = ["это безобразие", "Это безобразие!", "спасибо вам", "ну где мой заказ"]
