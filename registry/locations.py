@@ -44,7 +44,7 @@ class _Tensor(msgspec.Struct):
 
 
 def upload(folder: Path, location: str) -> None:
-    """Copy a bundle's files, the manifest last; what an interrupted try left is written over.
+    """Copy a bundle's files, the manifest last; what an interrupted try left is written over, or deleted.
 
     Args:
         folder: of the bundle; what lies in folders within is not part of it.
@@ -62,9 +62,12 @@ def upload(folder: Path, location: str) -> None:
         there = _sizes(system, root)
         if MANIFEST in there and system.cat_file(f"{root}/{MANIFEST}") != content:
             raise UnusableLocation(f"{location} holds another bundle: name another place")
-        if files.items() <= there.items():
+        if MANIFEST in there and files.items() <= there.items() and checksum(location) == checksum(str(folder)):
             return
         system.makedirs(root, exist_ok=True)
+        for name in there.keys() - files.keys():
+            if name.endswith(_SERVED):
+                system.rm_file(f"{root}/{name}")
         for name in files:
             if name != MANIFEST:
                 system.put_file(str(folder / name), f"{root}/{name}")

@@ -23,7 +23,6 @@ LOCK: Final = 0x656D6F74696F6E
 """Key of the advisory lock that a run holds: any number that nothing else in the database uses."""
 patiently: Final = stamina.RetryingCaller(attempts=None, timeout=300, wait_max=5)
 """Calls again what an outage of Postgres ended, for as long as a restart or a failover takes; times in seconds."""
-
 _MARK: Final = ".interrupted"
 """File in the folder of a run that was interrupted while its row could not say so; it holds the reason."""
 
@@ -245,6 +244,7 @@ def _finished(state: str, reason: str) -> dict[str, Any]:
 
 
 def _change(connection: Connection, number: int, **columns: Any) -> bool:
-    """Change the row of a run that has not ended; return whether it had not."""
-    changed = connection.execute(update(training_runs).where(_COLUMNS.id == number, _UNFINISHED).values(**columns))
+    """Change the row of a run that has not ended, or just so, where an answer was lost; return whether it is such."""
+    live = _UNFINISHED | (_COLUMNS.state == columns.get("state"))
+    changed = connection.execute(update(training_runs).where(_COLUMNS.id == number, live).values(**columns))
     return changed.rowcount == 1

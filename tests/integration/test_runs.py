@@ -250,3 +250,13 @@ def test_a_store_that_is_away_costs_no_fit(
         raise error("the store cannot be used")
     assert [row.state for row in rows(engine)] == [state]
     assert run.folder.is_dir() is (state == "interrupted")
+
+
+def test_a_run_whose_end_was_stored_without_an_answer_has_not_lost_its_lock(engine: Engine, work: Path) -> None:
+    """The connection may break between the commit and its answer; then the end is stored once more."""
+    with alone(engine, work) as run:
+        run.finish("skipped", "nothing is new")
+        run.finish("skipped", "nothing is new")
+        with pytest.raises(LostRun):
+            run.finish("rejected", "worse")
+    assert [row.state for row in rows(engine)] == ["skipped"]

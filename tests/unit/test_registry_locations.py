@@ -86,6 +86,17 @@ def test_the_manifest_is_uploaded_last(bundle: Path, location: str, monkeypatch:
     assert manifest_at(location).version == "random-1"
 
 
+def test_what_lies_there_in_the_end_has_the_checksum_of_the_bundle(bundle: Path, location: str) -> None:
+    """An earlier try may have left a file that is gone by now, or another one of the same size."""
+    upload(bundle, location)
+    system, root = fsspec.core.url_to_fs(location)
+    size = system.size(f"{root}/tokenizer.json")
+    system.pipe_file(f"{root}/model.onnx", b"of an earlier try")
+    system.pipe_file(f"{root}/tokenizer.json", b" " * size)
+    upload(bundle, location)
+    assert checksum(location) == checksum(str(bundle))
+
+
 def test_an_upload_to_where_the_bundle_is_repairs_it(bundle: Path, location: str) -> None:
     upload(bundle, location)
     remove(location, "tokenizer.json")
