@@ -3,10 +3,13 @@
 A step of a small network is over on the GPU long before Python has started the next one, operation by operation.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
+
+from training.errors import UnusableRecipe, first_line
 
 _STEP: Final = 8
 """Tokens: a graph is of one shape, so a batch is padded to a multiple of this."""
@@ -60,12 +63,14 @@ class Passes:
             inputs: input_ids and attention_mask, rows x width; labels, of one shape in all batches.
 
         Raises:
-            RuntimeError: the model does something that a graph cannot hold.
+            UnusableRecipe: the model does something that a graph cannot hold.
+            torch.OutOfMemoryError: the GPU has no memory for it.
         """
         width = inputs["input_ids"].shape[1]
         rounded = -(-width // _STEP) * _STEP
         if rounded not in self._captured:
-            self._captured[rounded] = self._capture(rounded, inputs)
+            with _problems():
+                self._captured[rounded] = self._capture(rounded, inputs)
         graph, place, loss = self._captured[rounded]
         self._put(place, inputs)
         graph.replay()
@@ -108,3 +113,15 @@ class Passes:
         loss = self._loss(dict(place))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UnusableRecipe(
+            f"learning.cuda_graphs: this network's passes cannot be recorded here ({first_line(error)}). Set it to false"
+        ) from error
