@@ -123,5 +123,5 @@ def _problems() -> Iterator[None]:
         raise
     except RuntimeError as error:
         raise UnusableRecipe(
-            f"learning.cuda_graphs: this network's passes cannot be recorded here ({first_line(error)}). Set it to false"
+            f"learning.cuda_graphs: this network cannot be recorded here ({first_line(error)}). Set it to false"
         ) from error
