@@ -14,7 +14,9 @@ demo: .venv/ready  ## The whole flow on this machine, with sample calls
 demo-loop: .venv/ready  ## The learning loop on this machine: labels, a retraining, the gate, a swap; minutes
 	$(BIN)/python -m examples.loop
 
-test: lint unit integration e2e  ## Everything that must hold before a change lands
+test: .venv/ready  ## Everything that must hold before a change lands
+	$(MAKE) --jobs=2 --output-sync=target lint unit
+	$(MAKE) integration e2e
 
 lint: .venv/ready  ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .

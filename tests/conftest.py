@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from broker import PASSWORD, USERNAME, KafkaBroker
@@ -68,13 +67,19 @@ def topic(kafka: str) -> str:
     return create_topic(kafka)
 
 
-@pytest.fixture
-def own_broker(kafka_launcher: Launcher, tmp_path: Path) -> Iterator[KafkaBroker]:
-    """A broker of the test's own, to stop, kill, freeze and start again."""
-    home = tmp_path / "kafka"
-    home.mkdir()
-    with KafkaBroker(home, kafka_launcher) as broker:
+@pytest.fixture(scope="session")
+def mortal_broker(kafka_launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """The node of `own_broker`: a new one for each test would take seconds to start."""
+    with KafkaBroker(tmp_path_factory.mktemp("mortal"), kafka_launcher) as broker:
         yield broker
+
+
+@pytest.fixture
+def own_broker(mortal_broker: KafkaBroker) -> KafkaBroker:
+    """A running broker, to stop, kill, freeze and start again; topics of earlier tests may lie on it."""
+    if not mortal_broker.running:
+        mortal_broker.start()
+    return mortal_broker
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,9 @@ FILLING = [("ну", "well"), ("я", "i"), ("очень", "very"), ("сегодн
 # Of validation rows, or the leak guard would refuse the training rows.
 OTHERS = [("тут", "there"), ("это", "this"), ("снова", "again"), ("тоже", "too"), ("просто", "just")]
 QUICK = [
-    *(f"learning.{setting}" for setting in ("batch_size=8", "learning_rate=2e-3", "epochs.ru_go_emotions=40")),
+    *(f"learning.{setting}" for setting in ("batch_size=16", "learning_rate=2e-3", "epochs.ru_go_emotions=40")),
     *(f"learning.epochs.{setting}" for setting in ("goemotions=5", "other=2")),
-    *(f"teaching.{setting}" for setting in ("learning_rate=2e-3", "batch_size=8", "folds=2", "seeds=1", "epochs=40")),
+    *(f"teaching.{setting}" for setting in ("learning_rate=2e-3", "batch_size=16", "folds=2", "seeds=1", "epochs=40")),
 ]
 BRIEF = [*QUICK, "teaching.folds=0", "learning.epochs.ru_go_emotions=1", "learning.epochs.goemotions=1"]
 

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.kafka
 def test_a_worker_killed_between_any_two_steps_loses_and_doubles_nothing(flow: Flow, gap: str) -> None:
     flow.publish(300)
     flow.publish_raw(BAD)
-    doomed = flow.start(STUB_DIES_AT=gap, STUB_DIES_AFTER="3")
+    # The heir need not wait long for the partitions of the dead.
+    doomed = flow.start(STUB_DIES_AT=gap, STUB_DIES_AFTER="3", WORKER_KAFKA_SESSION_TIMEOUT_MS="1000")
     assert doomed.wait() == -signal.SIGKILL
 
     heir = flow.start()

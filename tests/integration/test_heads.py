@@ -39,7 +39,7 @@ def run(words: list[str]) -> int:
 def pooled(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with mean pooling and two layers above it, that has learned."""
     root = tmp_path_factory.mktemp("pooled")
-    many = [*BRIEF, "learning.epochs.ru_go_emotions=15", *MEAN]
+    many = [*BRIEF, "learning.epochs.ru_go_emotions=30", *MEAN]
     assert run(arguments(data, make_base(root / "base"), root / "model", many)) == 0
     return root / "model"
 

@@ -36,7 +36,7 @@ def test_the_metrics_count_records_rows_dead_letters_stages_and_lag(flow: Flow) 
 
 def test_the_lag_is_that_of_each_partition_and_falls_to_nothing(flow: Flow) -> None:
     flow.publish(300)
-    worker = flow.start(STUB_SECONDS="0.5")
+    worker = flow.start(STUB_SECONDS="0.5", STUB_HASTY="1")
     probe = Probe(worker)
     wait_for(lambda: sum(probe.lags()) > 0, 60, "some lag")
     wait_for(lambda: probe.lags() == [0] * 4, 60, "no lag in any partition")

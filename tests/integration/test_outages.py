@@ -45,7 +45,7 @@ def test_a_database_stopped_and_started_under_load_loses_nothing(
 
 def test_a_broker_killed_and_started_again_loses_nothing(fragile_flow: Flow, own_broker: KafkaBroker) -> None:
     fragile_flow.publish(1_500)
-    worker = fragile_flow.start(STUB_SECONDS="0.1")
+    worker = fragile_flow.start(STUB_SECONDS="0.1", STUB_HASTY="1")
     fragile_flow.wait_for_rows(100)
 
     own_broker.kill()

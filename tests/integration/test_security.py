@@ -41,6 +41,7 @@ def guarded(
         "WORKER_KAFKA_SASL_USERNAME": secure_kafka.username,
         "WORKER_KAFKA_SASL_PASSWORD": secure_kafka.password,
         "WORKER_KAFKA_SSL_CAFILE": str(secure_kafka.ssl_cafile),
+        "STUB_HASTY": "1",
     }
     yield flow
     flow.close()

@@ -71,11 +71,11 @@ def test_a_broker_that_starts_again_has_its_records(end: Any, own_broker: KafkaB
 
 
 def test_a_broker_that_cannot_start_shows_why(
-    own_broker: KafkaBroker, kafka_launcher: Launcher, tmp_path: Path
+    session_broker: KafkaBroker, kafka_launcher: Launcher, tmp_path: Path
 ) -> None:
     other = KafkaBroker(tmp_path, kafka_launcher)
     properties = tmp_path / "server.properties"
-    properties.write_text(properties.read_text().replace(other.bootstrap, own_broker.bootstrap))
+    properties.write_text(properties.read_text().replace(other.bootstrap, session_broker.bootstrap))
     with pytest.raises(RuntimeError, match="Address already in use"):
         other.start()
 
@@ -83,9 +83,11 @@ def test_a_broker_that_cannot_start_shows_why(
 def test_a_frozen_broker_does_not_answer_until_it_is_thawed(own_broker: KafkaBroker) -> None:
     topic = create_topic(own_broker.bootstrap)
     own_broker.freeze()
-    with pytest.raises(KafkaError):
-        create_topic(own_broker.bootstrap, request_timeout_ms=500, api_version_auto_timeout_ms=500)
-    own_broker.thaw()
+    try:
+        with pytest.raises(KafkaError):
+            create_topic(own_broker.bootstrap, request_timeout_ms=500, api_version_auto_timeout_ms=500)
+    finally:
+        own_broker.thaw()
     produce(b"late", topic, bootstrap_servers=own_broker.bootstrap)
     assert consume(1, topic, bootstrap_servers=own_broker.bootstrap) == [b"late"]
 

@@ -33,7 +33,7 @@ def test_a_broker_that_goes_after_the_first_check_is_waited_for(
         return made
 
     monkeypatch.setattr(worker.composition, last_seen_by, then_kill)
-    monkeypatch.setattr("worker.connection._FIRST_CONTACT_MS", 500)
+    monkeypatch.setattr("worker.kafka_mends.FIRST_CONTACT_MS", 500)
     for name, value in flow.settings.items():
         monkeypatch.setenv(name, value)
     stop = threading.Event()

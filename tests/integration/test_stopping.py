@@ -3,7 +3,9 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ from training.stopping import Interrupted, StopSignal, on_signals
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = [*QUICK, "learning.ema=0.9"]
-STUDENT = [*SETTINGS, "teaching.folds=0", "learning.epochs.ru_go_emotions=30"]
-TEACHERS = [*SETTINGS, "teaching.epochs=6", "learning.epochs.ru_go_emotions=2"]
+STUDENT = [*SETTINGS, "teaching.folds=0"]
+TEACHERS = [*SETTINGS, "teaching.epochs=12", "learning.epochs.ru_go_emotions=2"]
 
 
 class Fit:
@@ -81,16 +83,21 @@ def assert_same(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor
         torch.testing.assert_close(weight, others[name], rtol=0, atol=0)
 
 
+@pytest.fixture(scope="module")
+def student(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Weights of a fit that nothing has ended."""
+    return Fit(data, base, tmp_path_factory.mktemp("student") / "whole").finish(STUDENT)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_fit_that_a_signal_ended_goes_on_to_the_same_weights(
-    number: signal.Signals, data: Path, base: Path, tmp_path: Path
+    number: signal.Signals, student: dict[str, torch.Tensor], data: Path, base: Path, tmp_path: Path
 ) -> None:
-    whole = Fit(data, base, tmp_path / "whole").finish(STUDENT)
     cut = Fit(data, base, tmp_path / "cut")
     left = cut.interrupt(STUDENT, "student/checkpoint-*/trainer_state.json", number)
     [checkpoint] = [path for path in left if path.name.startswith("checkpoint-")]
     assert checkpoint.parent.name == "student"
-    assert_same(cut.finish(STUDENT), whole)
+    assert_same(cut.finish(STUDENT), student)
 
 
 def test_a_signal_before_anything_is_fitted_ends_the_run_too(data: Path, base: Path, tmp_path: Path) -> None:
@@ -110,7 +117,7 @@ def test_a_teacher_goes_on_from_its_checkpoint(data: Path, base: Path, tmp_path:
 
 
 def test_processes_of_torchrun_end_after_the_same_step(data: Path, base: Path, tmp_path: Path) -> None:
-    settings = [*STUDENT, "learning.epochs.ru_go_emotions=200"]
+    settings = [*STUDENT, "learning.epochs.ru_go_emotions=80"]
     cut = Fit(data, base, tmp_path / "cut")
     launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     with cut.start(settings, launch) as agent:
@@ -132,7 +139,7 @@ def test_teachers_side_by_side_end_with_the_run_and_those_that_are_complete_stay
 
 def test_teachers_side_by_side_end_with_a_run_that_is_killed(data: Path, base: Path, tmp_path: Path) -> None:
     cut = Fit(data, base, tmp_path / "cut")
-    with cut.start([*TEACHERS, "teaching.side_by_side=2", "teaching.epochs=1000"]) as process:
+    with cut.start([*TEACHERS, "teaching.side_by_side=2", "teaching.epochs=2000"]) as process:
         parent = psutil.Process(process.pid)
         wait_for(lambda: "LOAD REPORT" in cut.said(), 120, "a teacher")
         children = parent.children(recursive=True)
@@ -200,17 +207,31 @@ def test_a_reporter_that_cannot_be_had_is_one_line(
     assert complaint in capfd.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("before_the_end", [50, 13, 1, 0])
-def test_a_fit_can_be_ended_after_any_step(before_the_end: int, data: Path, base: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def untaught(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Network]:
+    """Makes networks that are all alike."""
     folders = [str(data / name) for name in ("ru_go_emotions", "goemotions")]
-    settings = read_recipe(None, SETTINGS, data=folders, base=str(base), output=tmp_path / "unused")
-    sets, _ = training_sets(settings)
-    whole = Network(sets, settings)
-    steps = whole.fit(Resumable(tmp_path / "whole", StopSignal()))
+    unused = tmp_path_factory.mktemp("models") / "unused"
+    settings = read_recipe(None, SETTINGS, data=folders, base=str(base), output=unused)
+    return partial(Network, training_sets(settings)[0], settings)
+
+
+@pytest.fixture(scope="module")
+def whole(untaught: Callable[[], Network], tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, int]:
+    """One that nothing has ended, and the number of its steps."""
+    network = untaught()
+    return network, network.fit(Resumable(tmp_path_factory.mktemp("network") / "whole", StopSignal()))
+
+
+@pytest.mark.parametrize("before_the_end", [25, 13, 1, 0])
+def test_a_fit_can_be_ended_after_any_step(
+    before_the_end: int, untaught: Callable[[], Network], whole: tuple[Network, int], tmp_path: Path
+) -> None:
+    network, steps = whole
     with pytest.raises(Interrupted), on_signals() as stop:
-        Network(sets, settings).fit(Resumable(tmp_path / "cut", stop), SignalAt(steps - before_the_end))
+        untaught().fit(Resumable(tmp_path / "cut", stop), SignalAt(steps - before_the_end))
     assert last_step(tmp_path / "cut") == steps - before_the_end
 
-    resumed = Network(sets, settings)
+    resumed = untaught()
     resumed.fit(Resumable(tmp_path / "cut", StopSignal()))
-    assert_same(resumed.model.state_dict(), whole.model.state_dict())
+    assert_same(resumed.model.state_dict(), network.model.state_dict())

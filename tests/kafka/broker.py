@@ -96,6 +96,11 @@ class KafkaBroker:
     ) -> None:
         self.kill()
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and neither stopped nor killed since."""
+        return self._server is not None
+
     def start(self) -> None:
         """Start it, or start it again on the same log and the same port; return when it answers."""
         self._server = self._launcher.start(self._home, self._format_options)
