@@ -8,17 +8,16 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from registry.errors import BrokenBundle, RegistryError, UnknownProtocol, UnusableLocation, first_line
-from schemas.bundle import CONFIG, MANIFEST, Manifest, UnusableBundle, read_manifest
+from registry.errors import BrokenBundle, UnusableLocation
+from registry.stores import file_sizes, open_store, problems
+from schemas.bundle import CONFIG, MANIFEST, Manifest, read_manifest
 
 _TOKENIZER: Final = "tokenizer.json"
 _WEIGHTS: Final = "model.safetensors"
@@ -26,6 +25,11 @@ _INDEX: Final = "model.safetensors.index.json"
 
 _SERVED: Final = (".json", ".safetensors", ".onnx")
 """How the names of files end that a model is loaded from; others, such as a README, are for people."""
+
+_REPORTED: Final = "metrics.json"
+"""What a report leaves, where it is written into the bundle's folder; no model is loaded from it."""
+
+_PROBE: Final = ".can-be-written"
 
 _KEPT_S: Final = 7 * 24 * 3600
 """What a cache holds and nobody has asked for or kept in so many seconds is deleted from it."""
@@ -57,21 +61,36 @@ def upload(folder: Path, location: str) -> None:
     manifest_at(str(folder))
     content = (folder / MANIFEST).read_bytes()
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
-    with _problems(location):
-        system, root = _open(location)
-        there = _sizes(system, root)
+    with problems(location):
+        system, root = open_store(location)
+        there = file_sizes(system, root)
         if MANIFEST in there and system.cat_file(f"{root}/{MANIFEST}") != content:
             raise UnusableLocation(f"{location} holds another bundle: name another place")
         if MANIFEST in there and files.items() <= there.items() and checksum(location) == checksum(str(folder)):
             return
         system.makedirs(root, exist_ok=True)
         for name in there.keys() - files.keys():
-            if name.endswith(_SERVED):
+            if _served(name):
                 system.rm_file(f"{root}/{name}")
         for name in files:
             if name != MANIFEST:
                 system.put_file(str(folder / name), f"{root}/{name}")
         system.pipe_file(f"{root}/{MANIFEST}", content)
+
+
+def require_writable(store: str) -> None:
+    """Make sure that bundles can be copied into a folder or URL, by a file that is deleted at once.
+
+    Raises:
+        UnusableLocation: it cannot be written.
+    """
+    with problems(store):
+        system, root = open_store(store)
+        system.makedirs(root, exist_ok=True)
+        system.pipe_file(f"{root}/{_PROBE}", b"Delete me")
+        # It may forbid that, and another process may have been faster.
+        with suppress(OSError):
+            system.rm_file(f"{root}/{_PROBE}")
 
 
 def download(location: str, cache: Path) -> Path:
@@ -87,8 +106,8 @@ def download(location: str, cache: Path) -> Path:
         BrokenBundle: there is no complete bundle.
     """
     manifest = manifest_at(location)
-    with _problems(location):
-        system, root = _open(location)
+    with problems(location):
+        system, root = open_store(location)
         if isinstance(system, LocalFileSystem):
             return Path(root)
         # Two stores may each hold a bundle of one name.
@@ -101,7 +120,7 @@ def download(location: str, cache: Path) -> Path:
         _forget_unused(cache)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=cache))
         try:
-            for name in _sizes(system, root):
+            for name in file_sizes(system, root):
                 system.get_file(f"{root}/{name}", str(unfinished / name))
             manifest_at(str(unfinished))
             _move(unfinished, target)
@@ -121,7 +140,7 @@ def keep(version: str, cache: Path) -> None:
 
 def forget(folder: Path, location: str) -> None:
     """Delete what `download` brought from a location, but not the bundle that is used where it lies."""
-    if str(folder) != _open(location)[1]:
+    if str(folder) != open_store(location)[1]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -134,10 +153,10 @@ def checksum(location: str) -> str:
         UnusableLocation: the location cannot be read.
     """
     lines = hashlib.sha256()
-    with _problems(location):
-        system, root = _open(location)
-        for name in sorted(_sizes(system, root)):
-            if name.endswith(_SERVED):
+    with problems(location):
+        system, root = open_store(location)
+        for name in sorted(file_sizes(system, root)):
+            if _served(name):
                 with system.open(f"{root}/{name}") as file:
                     lines.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n".encode())
     return lines.hexdigest()
@@ -150,9 +169,9 @@ def manifest_at(location: str) -> Manifest:
         UnusableLocation: the location cannot be read.
         BrokenBundle: there is no complete bundle, or it is none for this version.
     """
-    with _problems(location):
-        system, root = _open(location)
-        sizes = _sizes(system, root)
+    with problems(location):
+        system, root = open_store(location)
+        sizes = file_sizes(system, root)
         _require(location, sizes, MANIFEST, CONFIG, _TOKENIZER)
         manifest = read_manifest(system.cat_file(f"{root}/{MANIFEST}"))
         weights = {_WEIGHTS}
@@ -175,38 +194,20 @@ def delete(location: str, version: str) -> None:
         UnusableLocation: the location cannot be reached, or forbids it.
         BrokenBundle: the manifest cannot be read.
     """
-    with _problems(location):
-        system, root = _open(location)
-        names = sorted(_sizes(system, root), key=lambda name: name != MANIFEST)
+    with problems(location):
+        system, root = open_store(location)
+        names = sorted(file_sizes(system, root), key=lambda name: name != MANIFEST)
         if MANIFEST in names:
             there = msgspec.json.decode(system.cat_file(f"{root}/{MANIFEST}"), type=_Version)
             if there.version != version:
                 return
         for name in names:
-            system.rm_file(f"{root}/{name}")
+            # Another process may be deleting it too.
+            with suppress(FileNotFoundError):
+                system.rm_file(f"{root}/{name}")
         # Folders that hold something else, and stores that have no folders, say no.
         with suppress(OSError):
             system.rmdir(root)
-
-
-@contextmanager
-def _problems(location: str) -> Iterator[None]:
-    try:
-        yield
-    except RegistryError:
-        raise
-    except UnusableBundle as error:
-        raise BrokenBundle(f"{location}: {error}") from error
-    except msgspec.MsgspecError as error:
-        raise BrokenBundle(f"{location}: its files cannot be read ({error}). Copy the bundle anew") from error
-    except ImportError as error:
-        # fsspec says which package opens such a URL.
-        raise UnknownProtocol(f"{location}: {error}") from error
-    except (OSError, ValueError) as error:
-        raise UnusableLocation(
-            f"{location} cannot be used ({first_line(error)}). Check the address, and that this user may read and "
-            "write there"
-        ) from error
 
 
 def _forget_unused(cache: Path) -> None:
@@ -227,25 +228,8 @@ def _move(unfinished: Path, target: Path) -> None:
             raise
 
 
-def _open(location: str) -> tuple[Any, str]:
-    try:
-        system, root = url_to_fs(location)
-    except ValueError as error:
-        raise UnknownProtocol(f"{location}: {first_line(error)}. Check the address") from error
-    # Listings are kept by some of fsspec's file systems, and other machines write there too.
-    system.invalidate_cache()
-    return system, root.rstrip("/")
-
-
-def _sizes(system: Any, root: str) -> dict[str, int]:
-    """Return the size in bytes of each file, by name; empty where there is no such folder."""
-    try:
-        found = system.ls(root, detail=True)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    # A link to a file is one too: the hub's cache consists of them.
-    files = (item for item in found if item["type"] == "file" or (item.get("islink") and system.isfile(item["name"])))
-    return {item["name"].rsplit("/", 1)[-1]: item["size"] for item in files}
+def _served(name: str) -> bool:
+    return name.endswith(_SERVED) and name != _REPORTED
 
 
 def _require(location: str, sizes: dict[str, int], *names: str) -> None:

@@ -14,7 +14,7 @@ from registry.versions import champion as the_champion
 from schemas.tables import training_runs
 from training.database import DatabaseAway, UnusableDatabase, database_problems
 from training.gate import Verdict
-from training.registry import add, promote_within, reject_within, writing
+from training.registry import add, add_anew, promote_within, reject_within, require_in_place, writing
 from training.runs import Ending, Run, patiently
 from training.stopping import StopSignal
 
@@ -47,7 +47,8 @@ class Candidate(NamedTuple):
         row: of the bundle, which is in its place.
         verdict: of the gate.
         champion: version that it was judged against.
-        stand_in: the bundle that stood for a champion, since there was none; it becomes one first. Else None.
+        stand_in: the bundle that stood for a champion, since there was none; it becomes one first, where its row says
+            it is. Else None.
     """
 
     row: ModelVersion
@@ -64,9 +65,12 @@ def decide(engine: Engine, run: Run, candidate: Candidate, stop: StopSignal) -> 
     Raises:
         LostRun: another process has, or had, the run's lock.
         DatabaseAway: Postgres stays away.
-        TrainingError: see `training.registry.add` and `promote`.
+        TrainingError: see `training.registry.add` and `require_in_place`.
         RegistryError: a bundle is not in its place any more.
     """
+    # Before the transaction: nobody is to wait for a store that is slow, nor Postgres to lose patience with us.
+    for row in filter(None, (candidate.stand_in, candidate.row)):
+        require_in_place(row)
 
     def waits(error: Exception) -> bool:
         return isinstance(error, DatabaseAway) and not stop.is_set()
@@ -90,7 +94,7 @@ def _decide(engine: Engine, run: Run, candidate: Candidate) -> Outcome:
         state: Ending = "promoted" if promoted else "rejected"
         add(connection, row)
         if promoted:
-            promote_within(connection, row.version)
+            promote_within(connection, row)
         else:
             reject_within(connection, row.version, reason)
         run.finish_within(connection, state, reason, row.version, **details)
@@ -109,9 +113,8 @@ def _champion(connection: Connection, stand_in: ModelVersion | None) -> str | No
     present = the_champion(connection)
     if present or not stand_in:
         return present and present.version
-    if not by_version(connection, stand_in.version):
-        add(connection, stand_in)
-    promote_within(connection, stand_in.version)
+    add_anew(connection, stand_in)
+    promote_within(connection, stand_in)
     return stand_in.version
 
 
@@ -138,11 +141,14 @@ def sweep_bundles(engine: Engine) -> None:
 
 
 def _sweep(engine: Engine, run: int, *, version: str, location: str) -> None:
-    with writing(engine) as connection:
-        # Somebody may have registered it by hand.
-        if not by_version(connection, version):
-            delete(location, version)
-        without: Any = _COLUMNS.details.op("-")(_BUNDLE)
+    with database_problems(), engine.connect() as connection:
+        # Somebody may have registered it by hand. Whoever does so just now has a row that nothing can promote.
+        registered = by_version(connection, version)
+    if not registered:
+        # In no transaction: a store that hangs must not keep a rollback waiting.
+        delete(location, version)
+    without: Any = _COLUMNS.details.op("-")(_BUNDLE)
+    with database_problems(), engine.begin() as connection:
         connection.execute(update(training_runs).where(_COLUMNS.id == run).values(details=without))
 
 

@@ -9,16 +9,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from registry.locations import checksum, delete, manifest_at, upload
+from registry.locations import delete, manifest_at
 from registry.versions import CHANNEL, PRUNED, ModelVersion, all_versions, by_version, champion_before, with_the_code
 from registry.versions import champion as the_champion
-from schemas.bundle import UnusableBundle, made_at
 from schemas.tables import model_versions
-from training.bundles import open_bundle
 from training.database import database_problems
 from training.errors import TrainingError, UnusableModel
+from training.placing import described, place
 
 _COLUMNS: Final = model_versions.c
+
+_PRUNING: Final = "pruning"
+"""Where, in a version's metrics, its bundle lies until it is deleted: nobody can promote it any more."""
 
 
 class UnusableVersion(TrainingError):
@@ -55,45 +57,12 @@ def register(engine: Engine, folder: Path, store: str | None = None) -> str:
         UnusableModel: its weights cannot be opened, or its version cannot name a folder.
         UnusableVersion: it is registered already.
     """
-    row = place(engine, folder, store)
+    with database_problems(), engine.connect() as connection:
+        _require_new(connection, described(folder, store).version)
+    row = place(folder, store)
     with database_problems(), engine.begin() as connection:
         add(connection, row)
     return row.version
-
-
-def described(folder: Path, store: str | None = None) -> ModelVersion:
-    """Return what a bundle's row would say, with the location that it would have; nothing is written.
-
-    Raises:
-        UnusableLocation: the folder cannot be read.
-        BrokenBundle: it holds no complete bundle of this version of the code.
-        UnusableModel: its version cannot name a folder, or its manifest does not say when it was made.
-    """
-    manifest = manifest_at(str(folder))
-    try:
-        created_at = made_at(manifest)
-    except UnusableBundle as error:
-        raise UnusableModel(f"{folder}: {error}") from error
-    location = _within(store, manifest.version) if store else str(folder.resolve())
-    measured = manifest.metrics, manifest.data_fingerprint, manifest.base_model
-    return ModelVersion(manifest.version, "candidate", location, *measured, created_at, promoted_at=None)
-
-
-def place(engine: Engine, folder: Path, store: str | None = None) -> ModelVersion:
-    """Copy a bundle to where it is to lie, as `register` does; return the row that `add` then makes of it.
-
-    In no transaction: a rollback must not wait for it.
-
-    Raises:
-        As `register`.
-    """
-    row = described(folder, store)
-    open_bundle(folder)
-    with database_problems(), engine.connect() as connection:
-        _require_new(connection, row.version)
-    if store:
-        upload(folder, row.location)
-    return row._replace(checksum=checksum(str(folder)))
 
 
 def add(connection: Connection, row: ModelVersion) -> None:
@@ -107,16 +76,26 @@ def add(connection: Connection, row: ModelVersion) -> None:
         _require_new(connection, row.version)
 
 
+def add_anew(connection: Connection, row: ModelVersion) -> None:
+    """Do as `add`; of a version that is registered already, the row says then what this one says, but for its state."""
+    new = insert(model_versions).values(row._asdict())
+    said = {name: new.excluded[name] for name in row._fields if name not in {"version", "state", "promoted_at"}}
+    connection.execute(new.on_conflict_do_update(index_elements=[_COLUMNS.version], set_=said))
+
+
 def promote(engine: Engine, version: str) -> None:
     """Make a version the champion, and retire the one before; the champion itself stays as it is.
 
     Raises:
         UnusableLocation: its bundle cannot be reached.
         BrokenBundle: its bundle is not complete.
-        UnusableVersion: there is none of that name.
+        UnusableVersion: there is none of that name, or it was pruned.
     """
+    with database_problems(), engine.connect() as connection:
+        new = _find(connection, version)
+    require_in_place(new)
     with writing(engine) as connection:
-        promote_within(connection, version)
+        promote_within(connection, new)
 
 
 def rollback(engine: Engine) -> str:
@@ -125,14 +104,18 @@ def rollback(engine: Engine) -> str:
     Raises:
         UnusableLocation: its bundle cannot be reached.
         BrokenBundle: its bundle is not complete.
-        UnusableVersion: there was none, or it was pruned.
+        UnusableVersion: there was none, it was pruned, or the champion has just changed.
     """
-    with writing(engine) as connection:
+    with database_problems(), engine.connect() as connection:
         before = champion_before(connection)
-        if before is None:
-            raise UnusableVersion("no champion came before this one: promote another version instead")
-        _promote(connection, before)
-        return before.version
+    if before is None:
+        raise UnusableVersion("no champion came before this one: promote another version instead")
+    require_in_place(before)
+    with writing(engine) as connection:
+        if champion_before(connection) != before:
+            raise UnusableVersion("the champion changed meanwhile: look at `models list`, then try again")
+        promote_within(connection, before)
+    return before.version
 
 
 def reject(engine: Engine, version: str, reason: str) -> None:
@@ -147,15 +130,32 @@ def reject(engine: Engine, version: str, reason: str) -> None:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Begin a transaction that no other writer of the versions runs beside; readers do not wait."""
+    """Begin a transaction that no other writer of the versions runs beside; readers do not wait.
+
+    None asks a store: others would wait for one that hangs, and Postgres may end a transaction that is idle.
+    """
     with database_problems(), engine.begin() as connection:
         connection.execute(text(f"LOCK TABLE {model_versions.name} IN SHARE ROW EXCLUSIVE MODE"))
         yield connection
 
 
-def promote_within(connection: Connection, version: str) -> None:
-    """Do as `promote`, in a transaction of `writing`."""
-    _promote(connection, _find(connection, version))
+def promote_within(connection: Connection, row: ModelVersion) -> None:
+    """Do as `promote`, in a transaction of `writing`, with a version that `require_in_place` was asked about before.
+
+    Raises:
+        UnusableVersion: it has been pruned since.
+    """
+    new = _find(connection, row.version)
+    if new.location != row.location:
+        raise UnusableVersion(f"the bundle of {row.version} was pruned meanwhile: promote another version")
+    if new.state == "champion":
+        return
+    old = the_champion(connection)
+    if old:
+        _set(connection, old.version, state="retired")
+    # Not now(), which is when the transaction began, before it waited for the others.
+    _set(connection, new.version, state="champion", promoted_at=func.clock_timestamp())
+    connection.execute(select(func.pg_notify(CHANNEL, new.version)))
 
 
 def reject_within(connection: Connection, version: str, reason: str) -> None:
@@ -177,39 +177,27 @@ def prune(engine: Engine, keep: int) -> list[str]:
         The versions whose bundles were deleted.
 
     Raises:
-        UnusableLocation: a bundle cannot be deleted; those before it are.
+        UnusableLocation: a bundle cannot be deleted; those before it are, and the next call deletes it.
+        BrokenBundle: as `registry.locations.delete`; otherwise as above.
     """
     with writing(engine) as connection:
         before = champion_before(connection)
         newest = func.coalesce(_COLUMNS.promoted_at, _COLUMNS.created_at).desc()
         done = _COLUMNS.state.in_(("retired", "rejected")) & (_COLUMNS.location != PRUNED)
-        old = connection.execute(select(model_versions).where(done).order_by(newest).offset(keep))
-        going = [row.version for row in old if before is None or row.version != before.version]
-    return [version for version in going if _delete(engine, version)]
-
-
-def _delete(engine: Engine, version: str) -> bool:
-    with writing(engine) as connection:
-        row = _find(connection, version)
-        if row.state not in {"retired", "rejected"} or row.location == PRUNED:
-            return False
-        # Before the row: a bundle whose deletion breaks off is found again by the next prune.
-        delete(row.location, version)
-        _set(connection, version, location=PRUNED)
-    return True
-
-
-def _promote(connection: Connection, new: ModelVersion) -> None:
-    if not with_the_code(new):
-        _require_bundle(new)
-    if new.state == "champion":
-        return
-    old = the_champion(connection)
-    if old:
-        _set(connection, old.version, state="retired")
-    # Not now(), which is when the transaction began, before it waited for the others.
-    _set(connection, new.version, state="champion", promoted_at=func.clock_timestamp())
-    connection.execute(select(func.pg_notify(CHANNEL, new.version)))
+        for row in connection.execute(select(model_versions).where(done).order_by(newest).offset(keep)):
+            if before is None or row.version != before.version:
+                where = func.jsonb_build_object(_PRUNING, row.location)
+                _set(connection, row.version, location=PRUNED, metrics=_COLUMNS.metrics.op("||")(where))
+        # The manifest's own metrics may have something of that name.
+        going = (_COLUMNS.location == PRUNED) & _COLUMNS.metrics.has_key(_PRUNING)
+        left = select(_COLUMNS.version, _COLUMNS.metrics[_PRUNING].astext).where(going).order_by(newest)
+        deletions = connection.execute(left).all()
+    for version, location in deletions:
+        # In no transaction: a store that hangs must not keep a rollback waiting.
+        delete(location, version)
+        with database_problems(), engine.begin() as connection:
+            _set(connection, version, metrics=_COLUMNS.metrics.op("-")(_PRUNING))
+    return [version for version, _ in deletions]
 
 
 def _require_new(connection: Connection, version: str) -> None:
@@ -233,15 +221,14 @@ def _set(connection: Connection, version: str, **values: Any) -> None:
     connection.execute(update(model_versions).where(_COLUMNS.version == version).values(values))
 
 
-def _within(store: str, version: str) -> str:
-    if "/" in version or version in {".", ".."}:
-        raise UnusableModel(f"version {version!r} cannot name a folder. Export the bundle anew")
-    if "://" not in store:
-        store = str(Path(store).resolve())
-    return f"{store.rstrip('/')}/{version}"
+def require_in_place(row: ModelVersion) -> None:
+    """Make sure that a version can be promoted: its bundle lies where its row says, or came with the code.
 
-
-def _require_bundle(row: ModelVersion) -> None:
+    Raises:
+        As `promote`, and UnusableModel: another bundle lies there.
+    """
+    if with_the_code(row):
+        return
     if row.location == PRUNED:
         raise UnusableVersion(f"the bundle of {row.version} was pruned: promote another version")
     found = manifest_at(row.location).version

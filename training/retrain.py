@@ -7,7 +7,7 @@ were, with the reason in `training_runs`.
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +16,22 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Engine
 
+from registry.errors import RegistryError
+from registry.locations import require_writable
 from registry.released import released_model
-from registry.versions import ModelVersion, fetch
+from registry.versions import PRUNED, ModelVersion, fetch
 from schemas.bundle import MANIFEST
 from training.datasets import load
 from training.decision import Candidate, Outcome, decide, note_bundle, sweep_bundles
+from training.errors import UnusableModel
 from training.examples import Examples, fingerprint
 from training.fitting import fit_bundle
 from training.gate import Verdict
 from training.history import judged_before, labels_since, last_judged, learnt
 from training.onnx_files import export_alike
+from training.placing import described, place
 from training.recipes import write_recipe
-from training.registry import champion, described, place, versions
+from training.registry import UnusableVersion, champion, require_in_place, versions
 from training.report import evaluate
 from training.retrain_settings import RetrainSettings
 from training.runs import Run, alone
@@ -110,6 +114,8 @@ class _Retraining:
     def _candidate(self, old: ModelVersion, snapshot: Snapshot, taken: Taken) -> Outcome:
         """Fit a candidate, judge it, and promote or reject it."""
         settings, run = self._settings, self._run
+        # What is fitted for hours must not have nowhere to go.
+        require_writable(settings.bundles)
         with self._step("download"):
             champion_folder = fetch(old, run.folder / "champion")
         candidate = run.folder / settings.name
@@ -136,12 +142,19 @@ class _Retraining:
 
     def _stored(self, old: ModelVersion, folder: Path, verdict: Verdict) -> Candidate:
         """Put the candidate's bundle into the store, and before it the one that stood for a champion."""
-        bundles, stand_in = self._settings.bundles, None
-        if old.state != "champion":
-            there = {row.version: row for row in versions(self._engine)}
-            stand_in = there.get(old.version) or place(self._engine, Path(old.location), bundles)
+        bundles = self._settings.bundles
+        stand_in = None if old.state == "champion" else self._stand_in(old)
         note_bundle(self._run, described(folder, bundles))
-        return Candidate(place(self._engine, folder, bundles), verdict, old.version, stand_in)
+        return Candidate(place(folder, bundles), verdict, old.version, stand_in)
+
+    def _stand_in(self, old: ModelVersion) -> ModelVersion:
+        """Return what stood for a champion as it is registered, or from the store, where it is not to be had there."""
+        registered = {row.version: row for row in versions(self._engine)}.get(old.version)
+        if registered and registered.location != PRUNED and registered.data_fingerprint == old.data_fingerprint:
+            with suppress(RegistryError, UnusableVersion, UnusableModel):
+                require_in_place(registered)
+                return registered
+        return place(Path(old.location), self._settings.bundles)
 
     def _others(self, old: ModelVersion) -> list[str]:
         """Name what is not what a run had noted before it was interrupted; its snapshot and its fit came of that."""

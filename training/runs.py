@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from registry.errors import UnknownProtocol, UnusableLocation
 from schemas.tables import training_runs
 from training.database import DatabaseAway, UnusableDatabase, database_problems
-from training.errors import TrainingError, UnusableOutput, first_line
+from training.errors import TrainingError, first_line
 from training.locks import Lock
+from training.run_folders import folder_of, mark, marked, only_folder, unmark
 from training.stopping import Interrupted
 
 log = structlog.get_logger(__name__)
@@ -23,8 +24,6 @@ LOCK: Final = 0x656D6F74696F6E
 """Key of the advisory lock that a run holds: any number that nothing else in the database uses."""
 patiently: Final = stamina.RetryingCaller(attempts=None, timeout=300, wait_max=5)
 """Calls again what an outage of Postgres ended, for as long as a restart or a failover takes; times in seconds."""
-_MARK: Final = ".interrupted"
-"""File in the folder of a run that was interrupted while its row could not say so; it holds the reason."""
 
 _COLUMNS: Final = training_runs.c
 _UNFINISHED: Final = _COLUMNS.state.in_(("running", "interrupted"))
@@ -48,6 +47,7 @@ class Run:
         folder: for its work; it exists.
         resumed: whether it was interrupted, and goes on from what is in the folder.
         noted: all that it noted, before it was interrupted too.
+        over: whether it said how it ended.
     """
 
     def __init__(self, engine: Engine, lock: Lock, number: int, folder: Path, noted: dict[str, Any] | None) -> None:
@@ -55,6 +55,7 @@ class Run:
         self.folder = folder
         self.resumed = noted is not None
         self.noted = noted or {}
+        self.over = False
         self._engine = engine
         self._lock = lock
 
@@ -76,6 +77,7 @@ class Run:
             As `note`.
         """
         patiently(DatabaseAway, self._set, model_version=model_version, **_finished(state, reason))
+        self.over = True
         log.info("a run is over", run=self.id, state=state, reason=reason, model_version=model_version)
 
     def finish_within(
@@ -91,6 +93,7 @@ class Run:
         """
         noted = _COLUMNS.details.op("||")(details)
         self._write(connection, details=noted, model_version=model_version, **_finished(state, reason))
+        self.over = True
 
     def begin_anew(self, reason: str) -> None:
         """Fail, and be another run: with a row of its own, an empty folder and nothing noted.
@@ -99,11 +102,14 @@ class Run:
             UnusableOutput: there can be no such folder.
             As `note`.
         """
-        with database_problems(), self._engine.begin() as connection:
-            self._write(connection, **_finished("failed", reason))
-            number, folder = _new(connection, self.folder.parent)
+        number, folder = patiently(DatabaseAway, self._fail_and_begin, reason)
         log.warning("a run is over, and another begins", run=self.id, state="failed", reason=reason, new_run=number)
         self.id, self.folder, self.resumed, self.noted = number, folder, False, {}
+
+    def _fail_and_begin(self, reason: str) -> tuple[int, Path]:
+        with database_problems(), self._engine.begin() as connection:
+            self._write(connection, **_finished("failed", reason))
+            return _new(connection, self.folder.parent)
 
     def _set(self, **columns: Any) -> None:
         with database_problems(), self._engine.begin() as connection:
@@ -146,27 +152,39 @@ def alone(engine: Engine, work: Path) -> Iterator[Run]:
         except BaseException as error:
             _end(run, engine, "failed", first_line(error) if isinstance(error, Exception) else type(error).__name__)
             raise
-        _end(run, engine, "failed", "it came to no verdict")
+        if run.over:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        else:
+            _end(run, engine, "failed", "it came to no verdict")
 
 
 def sweep(engine: Engine, work: Path) -> None:
     """Call those runs failed whose process ended without a word, and remove their folders; `alone` does it too.
 
+    A run whose folder is not in `work` is let be: it may go on elsewhere, and its lock have gone with its connection.
+
     Raises:
         UnusableDatabase: see `training.database`.
     """
+    dead = []
     with closing(Lock(engine, LOCK)) as lock, database_problems():
-        if lock.take():
-            with engine.begin() as connection:
-                dead = select(_COLUMNS.id).where(_COLUMNS.state == "running")
-                for number in connection.execute(dead).scalars().all():
-                    folder = _folder(work, number)
-                    if _goes_on("running", folder):
-                        reason = (folder / _MARK).read_text(encoding="utf-8")
+        with engine.begin() as connection:
+            # Nobody is to find the lock taken for nothing; and once it is ours, no run begins or ends any more.
+            if _running_in(work, connection) and lock.take():
+                for number, folder in _running_in(work, connection):
+                    if (reason := marked(folder)) is not None:
                         _change(connection, number, state="interrupted", reason=reason)
                     else:
-                        _change(connection, number, **_finished("failed", _why("running", work)))
-                        shutil.rmtree(folder, ignore_errors=True)
+                        _change(connection, number, **_finished("failed", _why("running", folder)))
+                        dead.append(folder)
+        # Only after the commit: by its folder such a run is found.
+        for folder in dead:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _running_in(work: Path, connection: Connection) -> list[tuple[int, Path]]:
+    running = connection.execute(select(_COLUMNS.id).where(_COLUMNS.state == "running")).scalars()
+    return [(number, folder) for number in running if (folder := folder_of(work, number)).is_dir()]
 
 
 def _begin(engine: Engine, lock: Lock, work: Path) -> Run:
@@ -174,16 +192,17 @@ def _begin(engine: Engine, lock: Lock, work: Path) -> Run:
     with engine.begin() as connection:
         columns = _COLUMNS.id, _COLUMNS.state, _COLUMNS.details
         unfinished = connection.execute(select(*columns).where(_UNFINISHED).order_by(_COLUMNS.id.desc())).all()
-        resumed = next((row for row in unfinished if _goes_on(row.state, _folder(work, row.id))), None)
+        resumed = next((row for row in unfinished if _goes_on(row.state, folder_of(work, row.id))), None)
         for row in unfinished:
             if row is not resumed:
-                _change(connection, row.id, **_finished("failed", _why(row.state, _folder(work, row.id))))
+                _change(connection, row.id, **_finished("failed", _why(row.state, folder_of(work, row.id))))
         if resumed:
             _change(connection, resumed.id, state="running", reason=None)
-            number, folder = resumed.id, _only_folder(work, resumed.id)
-            (folder / _MARK).unlink(missing_ok=True)
+            number, folder = resumed.id, only_folder(work, resumed.id)
         else:
             number, folder = _new(connection, work)
+    # Only after the commit: by its mark such a run is found.
+    unmark(folder)
     log.info("a run goes on" if resumed else "a run begins", run=number, folder=str(folder))
     return Run(engine, lock, number, folder, resumed.details if resumed else None)
 
@@ -191,34 +210,17 @@ def _begin(engine: Engine, lock: Lock, work: Path) -> Run:
 def _new(connection: Connection, work: Path) -> tuple[int, Path]:
     number: int = connection.execute(insert(training_runs).values(state="running").returning(_COLUMNS.id)).scalar_one()
     # Within the transaction: without a folder there is no run.
-    return number, _only_folder(work, number)
+    return number, only_folder(work, number)
 
 
 def _goes_on(state: str, folder: Path) -> bool:
-    return folder.is_dir() and (state == "interrupted" or (folder / _MARK).is_file())
+    return folder.is_dir() and (state == "interrupted" or marked(folder) is not None)
 
 
 def _why(state: str, folder: Path) -> str:
     if state == "running":
         return "its process ended without a word"
     return f"it was interrupted on another machine, or with another folder for work: there is no {folder}"
-
-
-def _folder(work: Path, number: int) -> Path:
-    return work.resolve() / f"run-{number}"
-
-
-def _only_folder(work: Path, number: int) -> Path:
-    """Return the folder of a run, after removing what earlier runs left behind."""
-    folder = _folder(work, number)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for other in folder.parent.glob("run-*"):
-            if other != folder:
-                shutil.rmtree(other)
-    except OSError as error:
-        raise UnusableOutput(f"{work} cannot hold the work of a run: {first_line(error)}") from error
-    return folder
 
 
 def _end(run: Run, engine: Engine, state: Literal["interrupted", "failed"], reason: str) -> None:
@@ -231,8 +233,7 @@ def _end(run: Run, engine: Engine, state: Literal["interrupted", "failed"], reas
         log.warning("how a run ended could not be stored", run=run.id, state=state, reason=reason, problem=str(error))
         changed = True
         if state == "interrupted":
-            with suppress(OSError):
-                (run.folder / _MARK).write_text(reason, encoding="utf-8")
+            mark(run.folder, reason)
     if changed:
         log.warning("a run is over", run=run.id, state=state, reason=reason)
     if not (changed and state == "interrupted"):

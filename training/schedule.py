@@ -148,7 +148,7 @@ def _wait_for(date: datetime, stop: StopSignal) -> None:
 
 
 def _wait_for_database(engine: Engine, job: Job) -> None:
-    """Return when the database answers; what died meanwhile is called failed."""
+    """Return when the database answers; what died here meanwhile is called failed."""
     for attempt in stamina.retry_context(DatabaseAway, attempts=None, timeout=None, wait_max=_LONGEST_WAIT_S):
         with attempt:
             sweep(engine, job.work)

@@ -19,7 +19,7 @@ from worker.metrics import Metrics
 from worker.records import Classifier
 from worker.serving import Serving
 from worker.settings import Settings
-from worker.waiting import pauses
+from worker.waiting import Refused, pauses
 
 log = structlog.get_logger(__name__)
 
@@ -134,6 +134,7 @@ class Follower:
         self._cache = settings.model_cache.expanduser()
         self._stop = threading.Event()
         self._pauses = pauses()
+        self._refused = Refused(self._poll_s)
         self._told: Refusal | None = None
         self._thread = threading.Thread(target=self._run, name="champion", daemon=True)
 
@@ -172,18 +173,20 @@ class Follower:
             while not self._stop.is_set():
                 self.look(connection)
                 self._pauses = pauses()
-                self._wait(cast("psycopg.Connection[Any]", connection.connection.driver_connection))
+                if self._hears(cast("psycopg.Connection[Any]", connection.connection.driver_connection)):
+                    self._refused.forget()
         except psycopg.Error as error:
             # The pool cannot know, since the driver was asked behind its back.
             connection.invalidate(error)
             raise
 
-    def _wait(self, driver: psycopg.Connection[Any]) -> None:
-        """Return when there may be another champion."""
+    def _hears(self, driver: psycopg.Connection[Any]) -> bool:
+        """Return when there may be another champion: whether Postgres said so, or it is time to look."""
         end = time.monotonic() + self._poll_s
         while not self._stop.is_set() and (left_s := end - time.monotonic()) > 0:
             if list(driver.notifies(timeout=min(left_s, _HEED_S), stop_after=1)):
-                break
+                return True
+        return False
 
     def look(self, connection: Connection) -> None:
         """Serve the champion, if it is another one than the model that serves, and can be."""
@@ -195,10 +198,12 @@ class Follower:
         if row is None or not behind:
             self._told = None
             return
+        if self._refused.rests(row):
+            return
         try:
             classifier = self._load(row)
         except Exception as error:  # noqa: BLE001 - a bundle is foreign: whatever loading it raises, serving goes on.
-            self._refuse(row.version, error)
+            self._refuse(row, error)
             return
         now = _champion(connection)
         if now is None or now.version != row.version:
@@ -219,16 +224,18 @@ class Follower:
             keep(version, self._cache)
         return row
 
-    def _refuse(self, version: str, error: Exception) -> None:
-        """Count each failure, and tell of it once."""
+    def _refuse(self, row: ModelVersion, error: Exception) -> None:
+        """Count each failure, and tell of it once; what is broken is not downloaded again at each look."""
         self._metrics.swap_failures.inc()
-        refusal = Refusal(version, type(error))
+        if isinstance(error, ConfigurationError):
+            self._refused.add(row)
+        refusal = Refusal(row.version, type(error))
         if self._told != refusal:
             self._told = refusal
             # TRY400: a trace says no more to whoever has to act, and a bundle that cannot be read is no bug of ours.
             log.error(
                 "the champion cannot be served: the old model goes on serving, and the champion is tried again",
-                champion=version,
+                champion=row.version,
                 serving=self._serving.classifier.version,
                 error=first_line(error),
                 remedy=_REMEDY,

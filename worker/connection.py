@@ -1,13 +1,11 @@
 """How to reach the brokers, and what their errors mean to us; for consumer, producer and admin client alike."""
 
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ssl import SSLError, SSLWantReadError, SSLWantWriteError
+from ssl import SSLError
 from typing import Any, Final, TypeVar
 
-from kafka.consumer.fetcher import Fetcher
 from kafka.errors import (
     AuthorizationError,
     InvalidGroupIdError,
@@ -29,10 +27,9 @@ from kafka.errors import (
     UnsupportedVersionError,
 )
 from kafka.net.compat import KafkaNetClient
-from kafka.net.inet import KafkaNetSocket
-from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from pydantic import SecretStr
 
+from worker import kafka_mends
 from worker.errors import Away, ConfigurationError
 from worker.settings import Settings
 
@@ -50,9 +47,6 @@ _TOO_OLD: Final = (
     UnsupportedVersionError,
 )
 _TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
-
-_FIRST_CONTACT_MS: Final = 10_000
-"""How long a client may take to find a broker."""
 
 PRODUCER_OPTIONS: Final = {
     "acks": "all",
@@ -106,7 +100,8 @@ def open_client(kind: Callable[..., Client], settings: Settings, **options: Any)
     log.addHandler(heard)
     log.setLevel(logging.WARNING)
     try:
-        return _open_or_close(kind, kafka_options(settings) | {"bootstrap_timeout_ms": _FIRST_CONTACT_MS} | options)
+        patience = {"bootstrap_timeout_ms": kafka_mends.FIRST_CONTACT_MS}
+        return _open_or_close(kind, kafka_options(settings) | patience | options)
     except KafkaTimeoutError as error:
         if heard.last:
             raise heard.last from error
@@ -134,86 +129,6 @@ def _open_or_close(kind: Callable[..., Client], options: dict[str, Any]) -> Clie
         for each in made:
             each.close()
         raise
-
-
-def _with_last_words(receive: Callable[[Any], tuple[bytes, Exception | None]]) -> Callable[[Any], Any]:
-    """Let a connection hear what its peer said last.
-
-    The client (3.0.12) throws away what it reads together with the end of the stream: a broker that says why it
-    refuses us, and hangs up, seems to have only hung up. With the end left for the next read, its words count.
-    """
-
-    def receive_in_turn(transport: Any) -> tuple[bytes, Exception | None]:
-        received, end = receive(transport)
-        return received, None if received else end
-
-    return receive_in_turn
-
-
-for _transport in (KafkaTCPTransport, KafkaSSLTransport):
-    # Another 3.x may receive elsewhere. It works all the same, but a refusal may then look like an outage.
-    if "_sock_recv" in vars(_transport):
-        _transport._sock_recv = _with_last_words(_transport._sock_recv)  # noqa: SLF001 - there is no other place.
-
-
-def _or_close(attempt: Callable[..., Awaitable[Any]], position: int) -> Callable[..., Awaitable[Any]]:
-    """Let an attempt that fails close its socket or transport, which is its argument at a position.
-
-    The client (3.0.12) leaves that to the garbage collector, which may come after hundreds of attempts.
-    """
-
-    async def attempt_or_close(*args: Any, **options: Any) -> Any:
-        try:
-            return await attempt(*args, **options)
-        except BaseException:
-            args[position].close()
-            raise
-
-    return attempt_or_close
-
-
-if "sock_connect" in vars(KafkaNetSocket):
-    KafkaNetSocket.sock_connect = _or_close(KafkaNetSocket.sock_connect, position=2)
-
-
-async def _handshake(transport: Any) -> None:
-    """Shake hands, in the time that a first contact may take.
-
-    The client (3.0.12) waits for ever for a peer that takes the connection and says nothing.
-    """
-    until = time.monotonic() + _FIRST_CONTACT_MS / 1000
-    net, sock = transport._net, transport._sock  # noqa: SLF001 - as above.
-    while True:
-        try:
-            sock.do_handshake()
-        except SSLWantReadError:
-            await net.wait_read(sock, until)
-        except SSLWantWriteError:
-            await net.wait_write(sock, until)
-        else:
-            return
-
-
-if "handshake" in vars(KafkaSSLTransport):
-    KafkaSSLTransport.handshake = _or_close(_handshake, position=0)
-
-
-def _with_a_free_place(fetched_records: Callable[..., Any]) -> Callable[..., Any]:
-    """Let records that were set aside while their partition was paused take the place of those that are read.
-
-    The client (3.0.12) takes the place for full even then, and reads on in such a partition no more; it needs other
-    partitions that were not paused meanwhile, as when some are claimed before others.
-    """
-
-    def take_turns(fetcher: Fetcher, *args: Any, **options: Any) -> Any:
-        fetcher._next_partition_records = fetcher._next_partition_records or None  # noqa: SLF001 - as above.
-        return fetched_records(fetcher, *args, **options)
-
-    return take_turns
-
-
-if "fetched_records" in vars(Fetcher):
-    Fetcher.fetched_records = _with_a_free_place(Fetcher.fetched_records)
 
 
 class _Refusals(logging.Handler):

@@ -15,12 +15,13 @@ import structlog
 from registry.versions import ModelVersion
 from worker.bisection import bisect
 from worker.database import DatabaseAway
-from worker.errors import WorkerError
+from worker.errors import ConfigurationError, WorkerError
 from worker.metrics import Metrics
 from worker.records import Chunk, Classifier
 from worker.score_store import ShadowStore
 from worker.scoring import score
 from worker.stages import Done, Storing, Work
+from worker.waiting import Refused
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ class Shadow:
         self._candidate: ModelVersion | None = None
         self._classifier: Classifier | None = None
         self._look_due = 0.0
+        self._refused = Refused(poll_s)
         self._piece = _FEWEST
         self._said: set[str] = set()
 
@@ -129,7 +131,7 @@ class Shadow:
             return
         self._look_due = time.monotonic() + self._poll_s
         candidate = self._store.candidate()
-        if self._classifier and candidate == self._candidate:
+        if candidate == self._candidate and (self._classifier or self._refused.rests(candidate)):
             return
         self._classifier = None  # The device gets its memory back before the next one needs it.
         if candidate != self._candidate:
@@ -139,8 +141,10 @@ class Shadow:
             start = time.thread_time()
             try:
                 self._classifier = self._load(candidate)
-            except Exception:
+            except Exception as error:
                 self._rest(start)  # It will be tried again.
+                if isinstance(error, ConfigurationError):
+                    self._refused.add(candidate)
                 raise
             log.info("the shadow scores with a candidate", model_version=candidate.version, share=self._share)
 

@@ -2,8 +2,9 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -12,6 +13,9 @@ from worker.errors import Away
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+_LONGEST_S: Final = 600.0
+"""Between two tries of what is broken: less than the 15 minutes that the alerts look back, so that they stay."""
 
 
 class Stopped(Exception):
@@ -49,3 +53,32 @@ def wait_for(service: str, attempt: Callable[[], T], stop: threading.Event) -> T
             )
             stop.wait(pause_s)
     raise Stopped
+
+
+class Refused:
+    """What was found to be broken, and when it is worth another try: each time after twice as long, up to 10 minutes.
+
+    Args:
+        pause_s: seconds until the second try.
+        clock: returns seconds, as `time.monotonic` does.
+    """
+
+    def __init__(self, pause_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first_s = pause_s
+        self._clock = clock
+        self._thing: object = None
+        self._pause_s = self._due = 0.0
+
+    def add(self, thing: object) -> None:
+        """Note that a try has just failed."""
+        again = thing == self._thing
+        self._pause_s = max(self._first_s, min(_LONGEST_S, self._pause_s * 2)) if again else self._first_s
+        self._thing, self._due = thing, self._clock() + self._pause_s
+
+    def rests(self, thing: object) -> bool:
+        """Whether it is to be left alone now."""
+        return thing == self._thing and self._clock() < self._due
+
+    def forget(self) -> None:
+        """Let the next try come at once."""
+        self._thing = None

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 import training.database
 from registry.locations import checksum
 from registry.released import NAME
-from registry.versions import ModelVersion
+from registry.versions import CHANNEL, ModelVersion
 from schemas.bundle import MANIFEST
 from training.registry import champion, promote, register, rollback
 from worker.champion import Follower, Load, Refusal, fetch_version, load_champion
@@ -60,6 +60,12 @@ class Rig:
         settings = Settings(champion_poll_s=poll_s, model_cache=self.cache)
         self._follower = Follower(self.engine, self.serving, self._load, self.metrics, settings)
         self._follower.start(told)
+
+    def look(self) -> None:
+        """Have the follower look once more."""
+        assert self._follower
+        with self.engine.connect() as connection:
+            self._follower.look(connection)
 
     def _load(self, row: ModelVersion) -> Classifier:
         return self.load(row)
@@ -286,6 +292,35 @@ def test_a_champion_that_was_refused_at_the_start_is_tried_again_and_not_told_of
     assert said(lines, "cannot be served") == []
     rig.load = loads
     rig.wait_for("one")
+
+
+def test_what_is_broken_is_not_downloaded_at_each_look_but_when_postgres_tells(
+    rig: Rig, lines: list[dict[str, object]]
+) -> None:
+    """A bundle of a wrong checksum is downloaded as a whole before it is refused, and not kept."""
+    downloads = threading.Semaphore(0)
+
+    def refuse(_: ModelVersion) -> Classifier:
+        downloads.release()
+        raise ConfigurationError("another checksum")
+
+    rig.register("one", "two")
+    promote(rig.registry, "one")
+    rig.load = refuse
+    rig.start()
+    assert downloads.acquire(timeout=30)
+    wait_for(lambda: said(lines, "cannot be served"), what="the refusal")
+    for _ in range(3):
+        rig.look()
+    assert rig.serving.classifier.version == "released"
+    assert not downloads.acquire(blocking=False)
+    assert rig.figure("emotion_model_swap_failures_total") == 1
+    assert rig.figure("emotion_model_behind") == 1
+    with rig.registry.begin() as connection:
+        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+    assert downloads.acquire(timeout=30)
+    promote(rig.registry, "two")
+    assert downloads.acquire(timeout=30), "another version is tried at once"
 
 
 def test_the_cache_holds_what_serves_and_what_a_rollback_would_load(rig: Rig) -> None:

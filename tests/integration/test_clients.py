@@ -51,7 +51,7 @@ def nothing_left() -> Iterator[None]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.connection._FIRST_CONTACT_MS", 300)
+    monkeypatch.setattr("worker.kafka_mends.FIRST_CONTACT_MS", 300)
 
 
 @contextmanager

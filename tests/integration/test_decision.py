@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 from bundles import make_bundle
 from services import Postgres, before_a_retry, end_sessions_with_a_lock, engine_fixture
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text, update
 
 from registry.errors import BrokenBundle
-from schemas.bundle import MANIFEST
-from schemas.tables import training_runs
+from registry.locations import delete, manifest_at
+from registry.versions import PRUNED
+from schemas.bundle import MANIFEST, Manifest
+from schemas.tables import model_versions, training_runs
 from training.database import connect
 from training.decision import Candidate, decide, note_bundle, sweep_bundles
 from training.gate import Limits, Verdict
-from training.registry import described, place, promote, register, reject, rollback, versions
+from training.placing import described, place
+from training.registry import champion, promote, prune, register, reject, rollback, versions
 from training.runs import LostRun, Run, alone
 from training.stopping import StopSignal
 
@@ -61,7 +64,7 @@ def test_the_registry_and_the_run_say_the_same(
 ) -> None:
     register(engine, made("old"), store)
     promote(engine, "old")
-    candidate = Candidate(place(engine, made("new"), store), verdict(promoted=promoted), "old", stand_in=None)
+    candidate = Candidate(place(made("new"), store), verdict(promoted=promoted), "old", stand_in=None)
     outcome = decide(engine, run, candidate, StopSignal())
     state = "promoted" if promoted else "rejected"
     assert (outcome.run, outcome.state, outcome.version) == (run.id, state, "new")
@@ -73,12 +76,45 @@ def test_the_registry_and_the_run_say_the_same(
 def test_what_stood_for_a_champion_becomes_one_first(
     promoted: bool, engine: Engine, run: Run, made: Callable[[str], Path], store: str
 ) -> None:
-    old, new = (place(engine, made(name), store) for name in ("old", "new"))
+    old, new = (place(made(name), store) for name in ("old", "new"))
     decide(engine, run, Candidate(new, verdict(promoted=promoted), "old", stand_in=old), StopSignal())
     assert states(engine) == ({"old": "retired", "new": "champion"} if promoted else
                               {"old": "champion", "new": "rejected"})  # fmt: skip
     if promoted:
         assert rollback(engine) == "old"
+
+
+@pytest.mark.parametrize("location", ["/of/another/machine", PRUNED])
+def test_what_stood_for_a_champion_is_where_it_was_put_whatever_was_registered(
+    location: str, engine: Engine, run: Run, made: Callable[[str], Path], store: str
+) -> None:
+    register(engine, made("old"))
+    reject(engine, "old", "worse")
+    with engine.begin() as connection:
+        connection.execute(update(model_versions).values(location=location))
+    old, new = (place(made(name), store) for name in ("old", "new"))
+    decide(engine, run, Candidate(new, verdict(promoted=False), "old", stand_in=old), StopSignal())
+    there = champion(engine)
+    assert there
+    assert (there.version, there.location, there.checksum) == ("old", old.location, old.checksum)
+
+
+def test_other_writers_do_not_wait_for_the_store(
+    engine: Engine, run: Run, made: Callable[[str], Path], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a store that is slow leave a transaction idle until Postgres ends it."""
+    looked = []
+
+    def look(location: str) -> Manifest:
+        with engine.begin() as other:
+            other.execute(text(f"LOCK TABLE {model_versions.name} IN SHARE ROW EXCLUSIVE MODE NOWAIT"))
+        looked.append(location)
+        return manifest_at(location)
+
+    monkeypatch.setattr("training.registry.manifest_at", look)
+    old, new = (place(made(name), store) for name in ("old", "new"))
+    decide(engine, run, Candidate(new, verdict(promoted=True), "old", stand_in=old), StopSignal())
+    assert looked == [old.location, new.location]
 
 
 def test_a_rollback_during_the_upload_is_not_overwritten(
@@ -87,7 +123,7 @@ def test_a_rollback_during_the_upload_is_not_overwritten(
     for name in ("older", "old"):
         register(engine, made(name), store)
         promote(engine, name)
-    candidate = Candidate(place(engine, made("new"), store), verdict(promoted=True), "old", stand_in=None)
+    candidate = Candidate(place(made("new"), store), verdict(promoted=True), "old", stand_in=None)
     rollback(engine)
     outcome = decide(engine, run, candidate, StopSignal())
     assert (outcome.state, outcome.reason) == (
@@ -101,7 +137,7 @@ def test_a_run_that_lost_its_lock_promotes_nothing(
 ) -> None:
     register(engine, made("old"), store)
     promote(engine, "old")
-    candidate = Candidate(place(engine, made("new"), store), verdict(promoted=True), "old", stand_in=None)
+    candidate = Candidate(place(made("new"), store), verdict(promoted=True), "old", stand_in=None)
     with pytest.raises(LostRun), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - the end of the block counts.
         end_sessions_with_a_lock(engine)
         with alone(engine, tmp_path / "of another machine") as other:
@@ -114,7 +150,7 @@ def test_a_run_that_lost_its_lock_promotes_nothing(
 def test_a_bundle_that_is_not_in_its_place_changes_nothing(
     engine: Engine, run: Run, made: Callable[[str], Path], store: str
 ) -> None:
-    old, new = (place(engine, made(name), store) for name in ("old", "new"))
+    old, new = (place(made(name), store) for name in ("old", "new"))
     (Path(new.location) / MANIFEST).unlink()
     with pytest.raises(BrokenBundle):
         decide(engine, run, Candidate(new, verdict(promoted=True), "old", stand_in=old), StopSignal())
@@ -127,7 +163,7 @@ def test_an_outage_of_postgres_is_waited_out_and_a_lost_answer_changes_nothing(
 ) -> None:
     engine = connect(own_postgres.url())
     with alone(engine, tmp_path / "work") as run:
-        old, new = (place(engine, made(name), store) for name in ("old", "new"))
+        old, new = (place(made(name), store) for name in ("old", "new"))
         candidate = Candidate(new, verdict(promoted=True), "old", stand_in=old)
         own_postgres.stop()
         with before_a_retry(own_postgres.start):
@@ -145,7 +181,7 @@ def test_what_failed_runs_left_in_the_store_is_swept(
         folder = made(name)
         with pytest.raises(RuntimeError), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - as above.
             note_bundle(run, described(folder, store))
-            place(engine, folder, store)
+            place(folder, store)
             raise RuntimeError("killed")
     register(engine, tmp_path / "made" / "taken by hand", store)
     reject(engine, "taken by hand", "a try")
@@ -153,6 +189,32 @@ def test_what_failed_runs_left_in_the_store_is_swept(
     assert [path.name for path in Path(store).iterdir()] == ["taken by hand"]
     with engine.connect() as connection:
         assert connection.execute(select(training_runs.c.details)).scalars().all() == [{}, {}]
+
+
+def test_a_store_that_hangs_keeps_no_rollback_waiting(
+    engine: Engine, made: Callable[[str], Path], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        register(engine, made(name), store)
+        promote(engine, name)
+    with pytest.raises(RuntimeError), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - as above.
+        note_bundle(run, described(made("left"), store))
+        place(made("left"), store)
+        raise RuntimeError("killed")
+    served = []
+
+    def delete_during_a_rollback(location: str, version: str) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("LOCK TABLE model_versions IN SHARE ROW EXCLUSIVE MODE NOWAIT"))
+        served.append(rollback(engine))
+        delete(location, version)
+
+    for module in ("decision", "registry"):
+        monkeypatch.setattr(f"training.{module}.delete", delete_during_a_rollback)
+    sweep_bundles(engine)
+    assert prune(engine, keep=0) == ["one"]
+    assert served == ["two", "three"]
+    assert sorted(path.name for path in Path(store).iterdir()) == ["three", "two"]
 
 
 def test_what_cannot_be_deleted_now_is_left_to_the_next_sweep(engine: Engine, tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ from sqlalchemy import Engine, select, text, update
 from registry.errors import BrokenBundle, UnusableLocation
 from registry.locations import manifest_at
 from registry.versions import by_version, candidate
-from schemas.bundle import MANIFEST
+from schemas.bundle import MANIFEST, Manifest
 from schemas.tables import model_versions, training_runs
 from training.cli import main
 from training.database import UnusableDatabase, connect
 from training.errors import UnusableModel
 from training.registry import (
     UnusableVersion,
+    add_anew,
     champion,
     promote,
     prune,
@@ -249,8 +250,90 @@ def test_a_deletion_that_breaks_off_is_finished_by_the_next_prune(
         patch.setattr("training.registry.delete", refuse)
         with pytest.raises(UnusableLocation):
             prune(engine, keep=0)
+    with pytest.raises(UnusableVersion, match="was pruned"):
+        promote(engine, "one")
     assert prune(engine, keep=0) == ["one"]
     assert not (tmp_path / "store" / "one").exists()
+    [row] = versions(engine)
+    assert (row.location, row.metrics) == ("", {"at": 0, "rejected": "worse"})
+
+
+def test_a_bundle_whose_deletion_broke_off_and_that_was_put_anew_is_not_deleted(
+    engine: Engine, registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered("one")
+    reject(engine, "one", "worse")
+    [there] = versions(engine)
+
+    def refuse(_location: str, _version: str) -> None:
+        raise UnusableLocation("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.registry.delete", refuse)
+        with pytest.raises(UnusableLocation):
+            prune(engine, keep=0)
+    with engine.begin() as connection:
+        add_anew(connection, there)
+    assert prune(engine, keep=1) == []
+    promote(engine, "one")
+
+
+def test_what_a_bundle_calls_pruning_itself_is_no_place_to_delete(engine: Engine, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "made", version="one", metrics={"pruning": str(tmp_path / "made")})
+    register(engine, tmp_path / "made")
+    assert prune(engine, keep=0) == []
+    promote(engine, "one")
+
+
+@pytest.fixture
+def during_a_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Does something between the look whether a bundle lies in its place and what follows from it."""
+
+    def do(deed: Callable[[], object]) -> None:
+        def look(location: str) -> Manifest:
+            monkeypatch.setattr("training.registry.manifest_at", manifest_at)
+            found = manifest_at(location)
+            deed()
+            return found
+
+        monkeypatch.setattr("training.registry.manifest_at", look)
+
+    return do
+
+
+def test_a_promotion_and_a_rollback_do_not_ask_the_store_while_others_wait(
+    engine: Engine, registered: Registered, during_a_look: Callable[[Callable[[], object]], None]
+) -> None:
+    registered("one", "two", "three")
+    promote(engine, "one")
+    during_a_look(lambda: promote(engine, "two"))
+    promote(engine, "three")
+    assert states(engine) == {"one": "retired", "two": "retired", "three": "champion"}
+    during_a_look(lambda: reject(engine, "one", "worse"))
+    assert rollback(engine) == "two"
+
+
+def test_what_is_pruned_during_the_look_is_not_promoted(
+    engine: Engine, registered: Registered, during_a_look: Callable[[Callable[[], object]], None]
+) -> None:
+    registered("one")
+    reject(engine, "one", "worse")
+    during_a_look(lambda: prune(engine, keep=0))
+    with pytest.raises(UnusableVersion, match="pruned meanwhile"):
+        promote(engine, "one")
+    assert states(engine) == {"one": "rejected"}
+
+
+def test_a_rollback_takes_no_later_promotion_back(
+    engine: Engine, registered: Registered, during_a_look: Callable[[Callable[[], object]], None]
+) -> None:
+    registered("one", "two", "three")
+    for name in ("one", "two"):
+        promote(engine, name)
+    during_a_look(lambda: promote(engine, "three"))
+    with pytest.raises(UnusableVersion, match="changed meanwhile"):
+        rollback(engine)
+    assert states(engine) == {"one": "retired", "two": "retired", "three": "champion"}
 
 
 def test_bundles_may_lie_behind_a_url(engine: Engine, tmp_path: Path) -> None:

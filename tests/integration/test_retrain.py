@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from bundles import WORDS, make_bundle
 from fits import make_base
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from registry.locations import manifest_at
+from registry.versions import PRUNED
 from schemas.bundle import MANIFEST, ONNX, read_manifest
 from schemas.emotions import EMOTIONS
-from schemas.tables import labelled_texts, training_runs
+from schemas.tables import labelled_texts, model_versions, training_runs
 from training.cli import main
 from training.database import connect
 from training.history import learnt
@@ -194,22 +195,54 @@ def test_too_few_new_labels_change_nothing(
 
 
 def test_a_store_that_cannot_be_used_costs_no_fit(
-    engine: Engine, folders: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    engine: Engine, folders: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(engine, folders["champion"])
     promote(engine, "first")
-    Path(folders["store"]).write_text("in the way")
+    in_the_way = Path(folders["store"])
+    in_the_way.write_text("in the way")
     store(engine, labels(140))
     assert command(folders, "--force", settings=["learning.epochs.other=1"]) == 2
     [run] = runs(engine)
-    assert run.state == "interrupted"
+    assert (run.state, "fit" in run.details["seconds"]) == ("interrupted", False)
     assert run.reason in capsys.readouterr().err
+
+    def while_it_is_judged(*arguments: Any, **named: Any) -> Any:
+        in_the_way.rmdir()
+        in_the_way.write_text("in the way")
+        return evaluate(*arguments, **named)
+
+    in_the_way.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("training.retrain.evaluate", while_it_is_judged)
+        assert command(folders, settings=["learning.epochs.other=1"]) == 2
+    [run] = runs(engine)
+    assert run.state == "interrupted"
     assert states(engine) == ["champion"]
-    Path(folders["store"]).unlink()
+    in_the_way.unlink()
     assert command(folders, settings=["learning.epochs.other=1"]) == 0
     [same] = runs(engine)
     assert (same.id, same.details["seconds"]["fit"]) == (run.id, run.details["seconds"]["fit"])
     assert same.state in {"promoted", "rejected"}
+
+
+@pytest.mark.parametrize(
+    ("location", "with_the_code"), [("/of/another/machine", False), (PRUNED, False), (PRUNED, True)]
+)
+def test_what_stands_for_a_champion_may_have_been_registered_elsewhere(
+    location: str, with_the_code: bool, engine: Engine, folders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle that is registered and not to be had there would cost each run its fit."""
+    if with_the_code:
+        monkeypatch.setattr("registry.released.released_model", lambda: folders["champion"])
+    register(engine, folders["champion"])
+    with engine.begin() as connection:
+        connection.execute(update(model_versions).values(location=location))
+    store(engine, labels(140))
+    settings = read_settings(None, [*QUICK, "learning.epochs.other=1"], **folders)
+    retrain(settings, engine, StopSignal(), force=True)
+    [first] = [row for row in versions(engine) if row.version == "first"]
+    assert (first.state in {"champion", "retired"}, first.location) == (True, f"{folders['store']}/first")
 
 
 def test_a_run_that_fails_after_the_upload_leaves_nothing_in_the_store(

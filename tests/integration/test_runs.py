@@ -3,18 +3,22 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import stamina
 from services import Postgres, advisory_locks, before_a_retry, end_sessions_with_a_lock, engine_fixture, wait_for
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, event, insert, select, update
 
 from registry.errors import UnknownProtocol, UnusableLocation
 from schemas.tables import training_runs
 from training.database import DatabaseAway, connect
 from training.errors import UnusableOutput
+from training.run_folders import mark
 from training.runs import AnotherRun, LostRun, alone, sweep
 from training.stopping import Interrupted
 
@@ -224,6 +228,69 @@ def test_a_run_that_cannot_go_on_as_it_was_begins_anew(engine: Engine, work: Pat
     old, new = rows(engine)
     assert (old.state, old.reason, new.state, new.details) == ("failed", "its settings changed", "skipped", {})
     assert old.finished_at
+
+
+def test_a_run_that_begins_anew_waits_an_outage_of_postgres_out(own_postgres: Postgres, work: Path) -> None:
+    engine = connect(own_postgres.url())
+    with alone(engine, work) as run:
+        own_postgres.stop()
+        with before_a_retry(own_postgres.start):
+            run.begin_anew("its settings changed")
+        run.finish("skipped", "too few new labels")
+    assert [row.state for row in rows(engine)] == ["failed", "skipped"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_run_of_another_machine_is_not_swept_when_its_lock_went_with_the_connection(
+    here: bool, engine: Engine, work: Path, tmp_path: Path
+) -> None:
+    """It takes the lock anew with the next thing that it says; here none but a dead process leaves a folder behind."""
+    with alone(engine, work) as run:
+        end_sessions_with_a_lock(engine)
+        sweep(engine, work if here else tmp_path / "of another machine")
+        assert [row.state for row in rows(engine)] == ["failed" if here else "running"]
+        if not here:
+            run.finish("rejected", "no better")
+    assert [row.state for row in rows(engine)] == ["failed" if here else "rejected"]
+
+
+@contextmanager
+def no_commit(engine: Engine) -> Iterator[None]:
+    """Has Postgres go away when a transaction is to be committed."""
+
+    def go_away(_: Connection) -> None:
+        raise psycopg.OperationalError("the server closed the connection")
+
+    event.listen(engine, "commit", go_away)
+    with pytest.raises(DatabaseAway):
+        yield
+    event.remove(engine, "commit", go_away)
+
+
+def test_a_dead_run_whose_row_could_not_be_changed_is_swept_another_time(engine: Engine, work: Path) -> None:
+    """It is found by its folder, which therefore goes last."""
+    with alone(engine, work) as run:
+        end_sessions_with_a_lock(engine)
+        with no_commit(engine):
+            sweep(engine, work)
+        assert [row.state for row in rows(engine)] == ["running"]
+        sweep(engine, work)
+        assert ([row.state for row in rows(engine)], run.folder.exists()) == (["failed"], False)
+
+
+def test_a_run_that_was_interrupted_during_an_outage_survives_another_one(engine: Engine, work: Path) -> None:
+    with pytest.raises(Interrupted), alone(engine, work) as run:  # noqa: PT012 - as above.
+        (run.folder / "work").write_text("half done")
+        mark(run.folder, "Postgres is away")
+        raise Interrupted
+    with engine.begin() as connection:
+        connection.execute(update(training_runs).values(state="running", reason=None))
+    with no_commit(engine), alone(engine, work):
+        pass
+    with alone(engine, work) as again:
+        assert (again.id, again.resumed) == (run.id, True)
+        again.finish("rejected", "no better")
 
 
 def test_a_folder_that_cannot_be_made_leaves_no_row(engine: Engine, tmp_path: Path) -> None:

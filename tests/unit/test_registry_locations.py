@@ -13,7 +13,7 @@ import pytest
 from bundles import make_bundle
 
 from registry.errors import BrokenBundle, UnknownProtocol, UnusableLocation
-from registry.locations import checksum, delete, download, forget, keep, manifest_at, upload
+from registry.locations import checksum, delete, download, forget, keep, manifest_at, require_writable, upload
 from schemas.bundle import MANIFEST
 
 
@@ -103,6 +103,20 @@ def test_an_upload_to_where_the_bundle_is_repairs_it(bundle: Path, location: str
     upload(bundle, location)
     upload(bundle, location)
     assert manifest_at(location).version == "random-1"
+
+
+def test_a_store_that_can_be_written_is_left_as_it_was(location: str) -> None:
+    require_writable(location)
+    system, root = fsspec.core.url_to_fs(location)
+    assert system.ls(root) == []
+
+
+def test_a_store_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("in the way")
+    with pytest.raises(UnusableLocation, match="store cannot be used"):
+        require_writable(str(tmp_path / "store"))
+    with pytest.raises(UnknownProtocol):
+        require_writable("s4://bucket/models")
 
 
 def test_no_bundle_is_written_over_another(bundle: Path, location: str, tmp_path: Path) -> None:
@@ -211,7 +225,8 @@ def test_the_checksum_tells_of_a_byte_a_name_and_a_file_but_not_of_what_people_r
     upload(bundle, location)
     system, root = fsspec.core.url_to_fs(location)
     before = checksum(location)
-    system.pipe_file(f"{root}/README.md", b"# A model")
+    for name in ("README.md", "metrics.json"):
+        system.pipe_file(f"{root}/{name}", b"of a report")
     assert checksum(location) == before
     weights = system.cat_file(f"{root}/model.safetensors")
     system.pipe_file(f"{root}/model.safetensors", weights[:-1] + bytes([weights[-1] ^ 1]))
@@ -253,6 +268,22 @@ def test_deleting_spares_what_is_not_of_the_bundle(bundle: Path, tmp_path: Path)
     (location / "notes").rmdir()
     delete(str(location), "random-1")
     assert not location.exists()
+
+
+def test_two_may_delete_a_bundle_at_the_same_time(bundle: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(bundle, location)
+    system, _ = fsspec.core.url_to_fs(location)
+    rm_file = type(system).rm_file
+
+    def rm_file_after_another(self: Any, path: str) -> None:
+        rm_file(self, path)
+        rm_file(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(system), "rm_file", rm_file_after_another)
+        delete(location, "random-1")
+    with pytest.raises(BrokenBundle, match="no complete bundle"):
+        manifest_at(location)
 
 
 def test_a_url_that_nothing_opens_is_refused_in_one_line(tmp_path: Path) -> None:

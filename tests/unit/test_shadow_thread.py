@@ -12,6 +12,7 @@ from fakes import StubClassifier
 from services import wait_for
 
 from registry.versions import ModelVersion
+from worker.errors import ConfigurationError
 from worker.metrics import Metrics
 from worker.records import Chunk
 from worker.scoring import Scored
@@ -108,6 +109,23 @@ def test_after_each_piece_it_rests_so_long_that_the_flow_keeps_nine_tenths(store
     shadow.close(10)
     assert len(rests) == classifier.calls
     assert min(rests) >= 9 * 0.02
+
+
+def test_a_candidate_that_is_broken_is_not_downloaded_at_each_look(store: Store) -> None:
+    """One of a wrong checksum is downloaded as a whole before it is refused, and not kept."""
+    loads: list[str] = []
+
+    def load(row: ModelVersion) -> StubClassifier:
+        loads.append(row.version)
+        raise ConfigurationError("another checksum")
+
+    shadow = Shadow(store, load, 1.0, Metrics(), poll_s=3600)  # type: ignore[arg-type]  # A fake.
+    with pytest.raises(ConfigurationError):
+        shadow._look()
+    for _ in range(3):
+        shadow._look_due = 0.0
+        shadow._look()
+    assert loads == ["new"]
 
 
 def test_a_storage_that_it_stands_behind_gives_what_it_gave_before(store: Store) -> None:

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from worker.errors import Away, ConfigurationError
-from worker.waiting import Stopped, pauses, wait_for
+from worker.waiting import Refused, Stopped, pauses, wait_for
 
 
 def test_it_tries_until_the_service_is_there_and_returns_the_answer() -> None:
@@ -50,3 +50,24 @@ def test_pauses_grow_from_a_moment_to_some_seconds() -> None:
     first, *rest = itertools.islice(pauses(), 30)
     assert 0.05 <= first <= 0.15
     assert 2.5 <= min(rest[10:]) <= max(rest[10:]) <= 7.5
+
+
+def test_what_is_broken_rests_longer_each_time_but_less_long_than_the_alerts_look_back() -> None:
+    now = 0.0
+    refused = Refused(30, lambda: now)
+    rests = []
+    for _ in range(7):
+        refused.add("two")
+        start = now
+        while refused.rests("two"):
+            now += 30
+        rests.append(now - start)
+    assert rests == [30, 60, 120, 240, 480, 600, 600]
+
+
+def test_another_thing_and_one_that_is_asked_for_again_rest_no_longer() -> None:
+    refused = Refused(3600, lambda: 0.0)
+    refused.add("two")
+    assert (refused.rests("two"), refused.rests("one")) == (True, False)
+    refused.forget()
+    assert not refused.rests("two")
