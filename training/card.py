@@ -12,9 +12,9 @@ _LICENCES = {
     "goemotions": "GoEmotions, English, `go_emotions`, Apache-2.0",
     "ru_izard_emotions": "machine-translated, `Djacon/ru-izard-emotions`, MIT",
     "cedr": "CEDR, native Russian, `sagteam/cedr_v1`, Apache-2.0",
-    "xed": "XED, film subtitles, labels projected from English, `Helsinki-NLP/xed_en_fi`, CC BY 4.0",
+    "xed": "XED, film subtitles, labels projected from English, github.com/Helsinki-NLP/XED, CC BY 4.0",
     "synthetic": "made from templates of our own, `training/augment`, Apache-2.0",
-    "dialogues": "lines of dialogues and jokes, CC0, labelled by a student",
+    "dialogues": "lines of dialogues and jokes, github.com/Koziev/NLP_Datasets, CC0, labelled by a student",
     "brighter": "BRIGHTER, native Russian, `brighter-dataset/BRIGHTER-emotion-categories`, CC BY 4.0",
 }
 
@@ -64,8 +64,9 @@ transformers need the package `asr-emotions` to open it (no remote code); an exp
 _BY_LABELS = "Each set taught an output head of its own, since annotators differ; the head that remains is {head}."
 
 _BY_TEACHERS = """\
-Translated and English GoEmotions rows were taught by scores, not labels: {folds} teachers, fitted on English originals
-alone, each scored the originals it had not seen, and those scores became the targets of the translations too."""
+Translated and English GoEmotions rows were taught by scores, not labels: {teachers} teachers{encoders}
+scored the English originals, each those that it had not seen in either language, and the mean of their scores became
+the target of the translation too."""
 
 _FIGURES = """
 ## How good it is
@@ -172,8 +173,11 @@ def _summary(measured: Mapping[str, Any]) -> dict[str, Any]:
 
 def _taught(settings: Mapping[str, Any]) -> str:
     by_labels = _BY_LABELS.format(head="the served one" if settings.get("warm_start") else "GoEmotions'")
-    folds = settings["teaching"]["folds"]
-    return f"{_BY_TEACHERS.format(folds=folds)}\n{by_labels}" if folds else by_labels
+    teaching: Mapping[str, Any] = settings["teaching"]
+    bases = teaching.get("bases", ())
+    count = teaching["folds"] * teaching.get("seeds", 1) * (1 + len(bases))
+    encoders = f", some of them of {', '.join(bases)}," if bases else ""
+    return f"{_BY_TEACHERS.format(teachers=count, encoders=encoders)}\n{by_labels}" if count else by_labels
 
 
 def _sets(summary: Mapping[str, Mapping[str, Any]]) -> str:

@@ -52,9 +52,14 @@ def _joined(sets: Sequence[Examples]) -> Examples:
 
 
 def teachers(teaching: Teaching, generation: int) -> list[tuple[int, int]]:
-    """Name each teacher of a generation by its seed, which no other generation has, and the fold it does not see."""
-    first = generation * teaching.seeds
-    return [(seed, fold) for seed in range(first, first + teaching.seeds) for fold in range(teaching.folds)]
+    """Name each teacher of a generation by its seed, which no other has, and the fold it does not see."""
+    count = teaching.seeds * (1 + len(teaching.bases))
+    return [(generation * count + at, fold) for at in range(count) for fold in range(teaching.folds)]
+
+
+def reader(teaching: Teaching, seed: int) -> str | None:
+    """Return the encoder that a teacher of this seed has for reading originals alone; None for the run's own."""
+    return (None, *teaching.bases)[seed // teaching.seeds % (1 + len(teaching.bases))]
 
 
 def learn_and_score(
@@ -64,7 +69,7 @@ def learn_and_score(
     teacher: tuple[int, int],
     resumable: Resumable | None = None,
 ) -> Floats:
-    """Fit one teacher on all sets but one fold, and score the originals of that fold.
+    """Fit one teacher on all sets but one fold, or on their originals alone, and score the originals of that fold.
 
     A row and its translation share the id, and so the fold: neither is seen. A teacher of a later generation learns
     from scores in place of labels, and those were given by teachers that had seen this fold: through them it knows a
@@ -76,17 +81,17 @@ def learn_and_score(
     seed, fold = teacher
     teaching = settings.teaching
     settings = _plainly(settings)
-    learning = settings.learning
-    scored = set(english.ids)
+    learning, own = settings.learning, settings.seed + 1000 * seed + fold
+    base, scored = reader(teaching, seed), set(english.ids)
     seen = [
         _without(examples, fold, teaching.folds) if scored & set(examples.ids) else examples
-        for examples in sets
+        for examples in (sets if base is None else filter(None, [originals(sets)]))
         if examples.source != SYNTHETIC
     ]
     names = heads(seen, learning.fine_weight)
-    model, tokenizer = open_base(settings.base, columns(names), settings.seed + 1000 * seed + fold, settings.network)
+    model, tokenizer = open_base(base or settings.base, columns(names), own, teaching.network)
     lessons = [lesson(examples, tokenizer, names, settings, passes=teaching.epochs) for examples in seen]
-    fit(model, tokenizer, lessons, settings, settings.seed + 1000 * seed + fold, resumable=resumable, quiet=True)
+    fit(model, tokenizer, lessons, settings, own, resumable=resumable, quiet=True)
     unseen = english.take(np.flatnonzero(english.parts(teaching.folds) == fold))
     return heard(score(model, tokenizer, unseen.texts, learning.max_tokens, columns=columns(names)), names)
 
@@ -118,10 +123,11 @@ def _plainly(settings: FitSettings) -> FitSettings:
         "learning_rate": teaching.learning_rate,
         "batch_size": teaching.batch_size,
         "word_dropout": 0.0,
+        "ema": 0.0,
         "served_weight": plain.served_weight,
     }
     learning = settings.learning.model_copy(update=changes)
-    return settings.model_copy(update={"learning": learning, "augmentation": Augmentation()})
+    return settings.model_copy(update={"learning": learning, "augmentation": Augmentation(noisy=0)})
 
 
 def _without(examples: Examples, fold: int, folds: int) -> Examples:

@@ -128,11 +128,16 @@ def _taught_by_teachers(
 def _labelled_by_a_student(
     sets: list[Examples], settings: FitSettings, checkpoints: Checkpoints, state: PartialState
 ) -> Examples:
-    """Let a first student label lines for the one that is kept."""
+    """Let a first student label lines for the one that is kept.
+
+    Sets whose labels count in part on the served head count for nothing there, so that all lines are labelled by one
+    convention.
+    """
     teaching = settings.teaching
     lines = read_lines(teaching.unlabelled, teaching.unlabelled_lines)
     if not checkpoints.file(UNLABELLED).is_file():
-        first = fit_student(sets, settings, resumable=checkpoints.fit("first-student"), share=teaching.first_passes)
+        plain = settings.model_copy(update={"learning": settings.learning.of_one_convention()})
+        first = fit_student(sets, plain, resumable=checkpoints.fit("first-student"), share=teaching.first_passes)
         if state.is_main_process:
             log.info("the first student labels lines", lines=len(lines))
             max_tokens = settings.learning.max_tokens

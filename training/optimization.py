@@ -72,11 +72,12 @@ class Average(TrainerCallback):
     """Keeps an exponential moving average of the weights, which takes their place in the end.
 
     It begins with the weights after the first step. Torch's own, AveragedModel, waits for the GPU at each step.
-    Source: Polyak and Juditsky (1992), https://doi.org/10.1137/0330046.
+    Source: Polyak and Juditsky (1992), https://doi.org/10.1137/0330046; of the lower decay in the beginning:
+    TensorFlow's ExponentialMovingAverage, `num_updates`.
 
     Args:
         model: whose weights are averaged.
-        decay: of the average, a step.
+        decay: of the average, a step; (1 + n) / (10 + n) after n steps, while that is less.
     """
 
     def __init__(self, model: Any, decay: float) -> None:
@@ -96,7 +97,8 @@ class Average(TrainerCallback):
         if self._average is None:
             self._average = [weight.detach().clone() for weight in self._weights]
         else:
-            torch._foreach_lerp_(self._average, self._weights, 1 - self._decay)
+            decay = min(self._decay, (1 + state.global_step) / (10 + state.global_step))
+            torch._foreach_lerp_(self._average, self._weights, 1 - decay)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Keep the average beside the checkpoint."""

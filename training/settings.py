@@ -29,7 +29,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 _EPOCHS: Final = {"ru_go_emotions": 8, "goemotions": 2, "cedr": 6, "brighter": 8, OTHER: 3}
-_SERVED_WEIGHT: Final = {"cedr": 0.5, "brighter": 0.5, "ru_izard_emotions": 0.0, "xed": 0.0, OTHER: 1.0}
+_SERVED_WEIGHT: Final = {"cedr": 0.15, "brighter": 0.15, "ru_izard_emotions": 0.0, "xed": 0.0, OTHER: 1.0}
 
 
 class _Part(BaseModel):
@@ -84,15 +84,15 @@ class Learning(_Part):
         class_weights: balanced weighs a rare emotion's positives up.
         word_dropout: share of the tokens that are hidden, drawn anew for each pass.
         fine_weight: what GoEmotions' 28 labels weigh, on a head of their own that is not kept; 0 for none.
-        ema: decay a step of an exponential moving average of the weights, which is then what is kept; 0 for none.
+        ema: decay a step, at its highest, of an average of the weights, which is then what is kept; 0 for none.
         cuda_graphs: on a GPU, start a step's passes as one, where the encoder is known to allow it.
         torch_compile: compile the network first in place of that, which takes a minute or two.
     """
 
     epochs: Mapping[str, Count] = _EPOCHS
     served_weight: Mapping[str, Share] = _SERVED_WEIGHT
-    learning_rate: Positive = 3e-4
-    batch_size: Some = 256
+    learning_rate: Positive = 2e-4
+    batch_size: Some = 128
     max_tokens: Annotated[int, Field(ge=8)] = 64
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
@@ -102,9 +102,9 @@ class Learning(_Part):
     head_rate: Positive = 5.0
     loss: Literal["bce", "focal", "asymmetric"] = "bce"
     class_weights: Literal["none", "balanced"] = "none"
-    word_dropout: Share = 0.1
+    word_dropout: Share = 0.0
     fine_weight: Annotated[float, Field(ge=0)] = 0.0
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     cuda_graphs: bool = True
     torch_compile: bool = False
 
@@ -122,13 +122,21 @@ class Learning(_Part):
         """Return what a set's labels weigh on the served head."""
         return self.served_weight.get(source, self.served_weight[OTHER])
 
+    def of_one_convention(self) -> Self:
+        """Return the same without the sets whose labels weigh less than all on the served head."""
+        return self.model_copy(
+            update={"served_weight": {source: float(weight == 1) for source, weight in self.served_weight.items()}}
+        )
+
 
 class Teaching(_Part):
     """How networks teach the one that is kept; see `training.distillation`.
 
     Attributes:
         folds: parts of the parallel text; a teacher for each, which did not see it. 0 fits on the labels alone.
-        seeds: teachers a fold.
+        seeds: teachers a fold, of each encoder.
+        bases: encoders of more teachers, by hub name or folder; they learn from the originals alone.
+        network: pooling and head of a teacher, which nobody serves.
         generations: of teachers; those of each but the first learn from the scores of the one before.
         epochs: passes of a teacher over all sets.
         learning_rate: of a teacher.
@@ -145,15 +153,17 @@ class Teaching(_Part):
 
     folds: Count = 4
     seeds: Some = 2
+    bases: tuple[str, ...] = ()
+    network: Network = Network(pooling="mean")
     generations: Some = 1
     epochs: Some = 4
-    learning_rate: Positive = 1e-4
+    learning_rate: Positive = 2e-4
     batch_size: Some = 128
     models: tuple[str, ...] = ()
     temperature: Positive = 1.0
     unlabelled: tuple[str, ...] = ()
     unlabelled_lines: Some | None = None
-    first_passes: Annotated[float, Field(gt=0, le=1)] = 0.5
+    first_passes: Annotated[float, Field(gt=0, le=1)] = 1.0
     unlabelled_epochs: Some = 1
     unlabelled_weight: Share = 0.5
     side_by_side: Some | None = None
@@ -175,7 +185,7 @@ class Augmentation(_Part):
     """
 
     spoken: Share = 0.75
-    noisy: Share = 0.0
+    noisy: Share = 0.5
     word_error_rate: Share = 0.15
     synonyms: Share = 0.0
     emoji: Share = 0.0

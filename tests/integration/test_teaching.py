@@ -1,10 +1,10 @@
-"""What teachers of two generations and fine labels leave: a bundle like any other."""
+"""What teachers of two generations, fine labels and other encoders leave: a bundle like any other."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fits import QUICK, arguments
+from fits import ENCODERS, QUICK, arguments, make_base
 from transformers import AutoModelForSequenceClassification
 
 from schemas.bundle import MANIFEST, read_manifest
@@ -22,7 +22,9 @@ def test_fine_labels_and_a_second_generation_of_teachers_leave_a_plain_bundle(
     # What the teachers said is looked at below.
     monkeypatch.setattr(Checkpoints, "discard", lambda _: None)
     bundle = tmp_path / "models" / "small"
-    settings = [*QUICK, "teaching.generations=2", "learning.fine_weight=1"]
+    # Two heads and two generations need more steps than one of each.
+    more = ["learning.batch_size=8", "teaching.batch_size=8"]
+    settings = [*QUICK, *more, "teaching.generations=2", "learning.fine_weight=1"]
     with pytest.raises(SystemExit) as ended:
         main(arguments(data, base, bundle, settings))
     assert not ended.value.code
@@ -34,3 +36,19 @@ def test_fine_labels_and_a_second_generation_of_teachers_leave_a_plain_bundle(
         assert half["measured"]["weighted_f1"] > 0.9
     model = AutoModelForSequenceClassification.from_pretrained(bundle)
     assert model.config.id2label == dict(enumerate(EMOTIONS))
+
+
+def test_an_encoder_that_knows_english_alone_teaches_by_the_originals(
+    data: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Checkpoints, "discard", lambda _: None)
+    english, bundle = make_base(tmp_path / "english", ENCODERS[0]), tmp_path / "models" / "small"
+    settings = [*QUICK, f"teaching.bases=[{english}]", "teaching.epochs=5", "learning.epochs.ru_go_emotions=1"]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(data, base, bundle, settings))
+    assert not ended.value.code
+    said = {path.stem: np.load(path) for path in bundle.parent.glob(".small.checkpoints/teacher-*.npy")}
+    assert sorted(said) == ["teacher-0-0", "teacher-0-1", "teacher-1-0", "teacher-1-1"]
+    assert said["teacher-0-0"].shape == said["teacher-1-0"].shape
+    assert not np.allclose(said["teacher-0-0"], said["teacher-1-0"])
+    assert "4 teachers, some of them of" in (bundle / "README.md").read_text(encoding="utf-8")

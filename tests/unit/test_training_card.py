@@ -75,3 +75,6 @@ def test_other_sets_and_conditions_are_told_where_they_were_measured() -> None:
 def test_teachers_are_told_of_only_where_there_were_some() -> None:
     assert "4 teachers" in card("mine", fitted({"cedr": 1}), 100)
     assert "teachers" not in card("mine", fitted({"cedr": 1}, folds=0), 100)
+    made = fitted({"cedr": 1})
+    made.metrics["settings"] = {"teaching": {"folds": 4, "seeds": 2, "bases": ["some/english"]}}
+    assert "16 teachers, some of them of some/english, scored" in " ".join(card("mine", made, 100).split())

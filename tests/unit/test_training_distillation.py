@@ -8,7 +8,7 @@ import pytest
 from example_sets import examples
 
 from schemas.emotions import EMOTIONS
-from training.distillation import heard, originals, soften, taught, teachers, together
+from training.distillation import heard, originals, reader, soften, taught, teachers, together
 from training.examples import Examples
 from training.lessons import FINE_HEAD
 from training.settings import Teaching
@@ -38,6 +38,13 @@ def test_generations_of_teachers_share_no_seed() -> None:
     both = [*teachers(teaching, 0), *teachers(teaching, 1)]
     assert both[:4] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert len(set(both)) == 8
+
+
+def test_each_encoder_has_as_many_teachers_of_each_generation() -> None:
+    teaching = Teaching(folds=1, seeds=2, bases=("english", "other"))
+    for generation in (0, 1):
+        readers = [reader(teaching, seed) for seed, _ in teachers(teaching, generation)]
+        assert readers == [None, None, "english", "english", "other", "other"]
 
 
 def test_teachers_read_originals_of_the_english_set_and_of_translations_alone() -> None:
