@@ -97,10 +97,11 @@ def with_teaching(
     state: PartialState,
 ) -> list[Examples]:
     """Return all that a student learns from: teachers' scores in the place of labels, and lines that got theirs so."""
+    # Read first: a path that is wrong must not come to light after hours.
+    lines = read_lines(settings.teaching.unlabelled, settings.teaching.unlabelled_lines)
     sets = _taught_by_teachers(sets, settings, checkpoints, state)
-    if settings.teaching.unlabelled:
-        lines = _labelled_by_a_student(sets, settings, checkpoints, state)
-        sets += without_leaks([lines], evaluation)[0]
+    if lines:
+        sets += without_leaks([_labelled_by_a_student(lines, sets, settings, checkpoints, state)], evaluation)[0]
     return sets
 
 
@@ -126,7 +127,7 @@ def _taught_by_teachers(
 
 
 def _labelled_by_a_student(
-    sets: list[Examples], settings: FitSettings, checkpoints: Checkpoints, state: PartialState
+    lines: list[str], sets: list[Examples], settings: FitSettings, checkpoints: Checkpoints, state: PartialState
 ) -> Examples:
     """Let a first student label lines for the one that is kept.
 
@@ -134,7 +135,6 @@ def _labelled_by_a_student(
     convention.
     """
     teaching = settings.teaching
-    lines = read_lines(teaching.unlabelled, teaching.unlabelled_lines)
     if not checkpoints.file(UNLABELLED).is_file():
         plain = settings.model_copy(update={"learning": settings.learning.of_one_convention()})
         first = fit_student(sets, plain, resumable=checkpoints.fit("first-student"), share=teaching.first_passes)

@@ -52,3 +52,14 @@ def test_an_encoder_that_knows_english_alone_teaches_by_the_originals(
     assert said["teacher-0-0"].shape == said["teacher-1-0"].shape
     assert not np.allclose(said["teacher-0-0"], said["teacher-1-0"])
     assert "4 teachers, some of them of" in (bundle / "README.md").read_text(encoding="utf-8")
+
+
+def test_lines_that_are_not_there_come_to_light_before_anything_is_fitted(
+    data: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "models" / "small"
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(data, base, bundle, [*QUICK, f"teaching.unlabelled=[{tmp_path / 'nowhere'}]"]))
+    assert ended.value.code
+    assert "teaching.unlabelled" in capsys.readouterr().err
+    assert not list(bundle.parent.glob(".small.checkpoints/teacher-*"))
