@@ -18,14 +18,13 @@ import torch
 import yaml
 from accelerate import PartialState
 
-from training.bundles import open_bundle
 from training.checkpoints import Checkpoints
 from training.examples import Examples, fingerprint
 from training.finishing import finish
 from training.fitting import run_fingerprint, training_sets, with_teaching
-from training.network import score
 from training.recipes import read_recipe
-from training.report import Served, evaluate
+from training.report import evaluate
+from training.served import open_served
 from training.settings import FitSettings
 from training.side_by_side import in_processes
 from training.student import fit_student
@@ -51,9 +50,7 @@ def learn(name: str, shared: Any) -> str:
 
 def line(name: str, folder: Path, evaluation: list[Examples]) -> str:
     """Measure a bundle; return what a table says of it."""
-    model, tokenizer, manifest = open_bundle(folder)
-    served = Served(manifest, lambda texts: score(model, tokenizer, texts, manifest.max_tokens))
-    measured = evaluate(served, evaluation, folder)
+    measured = evaluate(open_served(folder), evaluation, folder)
     main = measured["ru_go_emotions"]
     halves = [half["measured"] for half in main["cross_fitted"]]
     [errors] = [each["change"] for each in main["word_errors"] if each["rate"] == 0.15]

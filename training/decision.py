@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 import structlog
 from sqlalchemy import Connection, Engine, select, update
 
-from registry.errors import RegistryError
+from registry.errors import RegistryError, UnusableLocation
 from registry.locations import delete
-from registry.versions import ModelVersion, by_version
+from registry.versions import PRUNED, ModelVersion, by_version
 from registry.versions import champion as the_champion
 from schemas.tables import training_runs
 from training.database import DatabaseAway, UnusableDatabase, database_problems
@@ -49,12 +49,15 @@ class Candidate(NamedTuple):
         champion: version that it was judged against.
         stand_in: the bundle that stood for a champion, since there was none; it becomes one first, where its row says
             it is. Else None.
+        registered: whether that one is the registry's own row, which must not have been pruned since it was read;
+            otherwise its row is made, or made anew.
     """
 
     row: ModelVersion
     verdict: Verdict
     champion: str
     stand_in: ModelVersion | None
+    registered: bool = False
 
 
 def decide(engine: Engine, run: Run, candidate: Candidate, stop: StopSignal) -> Outcome:
@@ -66,7 +69,8 @@ def decide(engine: Engine, run: Run, candidate: Candidate, stop: StopSignal) -> 
         LostRun: another process has, or had, the run's lock.
         DatabaseAway: Postgres stays away.
         TrainingError: see `training.registry.add` and `require_in_place`.
-        RegistryError: a bundle is not in its place any more.
+        RegistryError: a bundle is not in its place any more; UnusableLocation, where what stood for a champion was
+            pruned meanwhile, so that the run can go on.
     """
     # Before the transaction: nobody is to wait for a store that is slow, nor Postgres to lose patience with us.
     for row in filter(None, (candidate.stand_in, candidate.row)):
@@ -85,7 +89,7 @@ def _decide(engine: Engine, run: Run, candidate: Candidate) -> Outcome:
         row, verdict = candidate.row, candidate.verdict
         if ended := _ended(connection, run, row.version):
             return ended
-        champion = _champion(connection, candidate.stand_in)
+        champion = _champion(connection, candidate)
         promoted, reason, details = verdict.promoted, verdict.reason, {}
         if promoted and champion != candidate.champion:
             promoted = False
@@ -108,12 +112,18 @@ def _ended(connection: Connection, run: Run, version: str) -> Outcome | None:
     return row and Outcome(run.id, row.state, row.reason, version)
 
 
-def _champion(connection: Connection, stand_in: ModelVersion | None) -> str | None:
+def _champion(connection: Connection, candidate: Candidate) -> str | None:
     """Return the present champion's version; where there is none, the bundle that stood for one becomes it."""
-    present = the_champion(connection)
+    present, stand_in = the_champion(connection), candidate.stand_in
     if present or not stand_in:
         return present and present.version
-    add_anew(connection, stand_in)
+    if not candidate.registered:
+        add_anew(connection, stand_in)
+    elif (there := by_version(connection, stand_in.version)) and there.location == PRUNED:
+        raise UnusableLocation(
+            f"the bundle of {there.version}, which stood for a champion, was pruned meanwhile. Start the run again: it "
+            "goes on, and puts the bundle into the store anew"
+        )
     promote_within(connection, stand_in)
     return stand_in.version
 

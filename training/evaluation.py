@@ -1,5 +1,6 @@
 """How good a model is, in the figures of the field."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,11 @@ BINS: Final = 10
 
 _RESAMPLES: Final = 1000
 _CONFIDENCE: Final = (2.5, 97.5)
+
+# Cells of one block of drawn rows: 32 MB, however many rows there are.
+_CELLS: Final = 4_000_000
+
+Drawn = NDArray[np.float64]
 
 
 def measure(scores: Floats, targets: Floats, thresholds: Floats, annotated: Mask | None = None) -> dict[str, Any]:
@@ -91,13 +97,37 @@ def bins_of(scores: Floats) -> NDArray[np.intp]:
     return np.minimum((scores * BINS).astype(np.intp), BINS - 1)
 
 
-def resampled_f1(
-    hits: Floats, assigned: Floats, present: Floats, seed: int = 0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return F1 of each emotion (1,000 x 7) and weighted F1 (1,000) in bootstrap samples of the rows.
+def resampled(each_row: Drawn, samples: int, seed: int) -> Drawn:
+    """Return the sums over the rows, samples x columns, in bootstrap samples of them.
 
     Equal seeds draw equal samples of equally many rows, so that two models or two forms of a text can be compared.
     Source: Efron (1979), https://doi.org/10.1214/aos/1176344552.
+
+    Args:
+        each_row: n x columns. What is measured by such sums costs one row of a matrix product a sample.
+        samples: how many.
+        seed: of the samples.
+    """
+    return np.concatenate([times @ each_row for times in times_drawn(len(each_row), samples, seed)])
+
+
+def times_drawn(rows: int, samples: int, seed: int) -> Iterator[Drawn]:
+    """Yield blocks of samples x rows: how often each sample drew each row."""
+    random, block = np.random.default_rng(seed), max(_CELLS // rows, 1)
+    for start in range(0, samples, block):
+        size = min(block, samples - start)
+        drawn = random.integers(rows, size=(size, rows)) + np.arange(size)[:, None] * rows
+        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
+
+
+def f1_in_samples(hits: Drawn, assigned: Drawn, present: Drawn) -> tuple[Drawn, Drawn]:
+    """Return F1 of each emotion, s x 7, and weighted F1, s, from the sums of `counts` in s samples, each s x 7."""
+    f1 = 2 * hits / np.maximum(assigned + present, 1)
+    return f1, (f1 * present).sum(1) / np.maximum(present.sum(1), 1)
+
+
+def resampled_f1(hits: Floats, assigned: Floats, present: Floats, seed: int = 0) -> tuple[Drawn, Drawn]:
+    """Return F1 of each emotion (1,000 x 7) and weighted F1 (1,000) in bootstrap samples of the rows; see `resampled`.
 
     Args:
         hits: of `counts`, as the two that follow.
@@ -105,17 +135,11 @@ def resampled_f1(
         present: n x 7.
         seed: of the samples.
     """
-    random, rows = np.random.default_rng(seed), len(hits)
-    each_row = np.hstack([hits, assigned, present]).astype(np.float64)
-    sums = np.empty((_RESAMPLES, each_row.shape[1]))
-    for at in range(_RESAMPLES):
-        sums[at] = np.bincount(random.integers(rows, size=rows), minlength=rows) @ each_row
-    found, given, support = np.hsplit(sums, 3)
-    f1 = 2 * found / np.maximum(given + support, 1)
-    return f1, (f1 * support).sum(1) / np.maximum(support.sum(1), 1)
+    sums = resampled(np.hstack([hits, assigned, present]).astype(np.float64), _RESAMPLES, seed)
+    return f1_in_samples(*np.hsplit(sums, 3))
 
 
-def interval(values: NDArray[np.float64]) -> list[float]:
+def interval(values: Drawn) -> list[float]:
     """Return the 95 % percentile interval of bootstrap values."""
     return [float(value) for value in np.percentile(values, _CONFIDENCE)]
 

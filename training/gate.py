@@ -7,8 +7,8 @@ import numpy as np
 
 from schemas.emotions import EMOTIONS
 from training.errors import UnusableData, UnusableModel
-from training.evaluation import interval, measure
-from training.paired import RESAMPLES, Drawn, Rows, Scores, changes
+from training.evaluation import Drawn, interval, measure
+from training.paired import RESAMPLES, Rows, Scores, changes
 from training.thresholds import Floats, Mask
 
 

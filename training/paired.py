@@ -5,22 +5,16 @@ Tibshirani (1993), An Introduction to the Bootstrap, chapter 8; for measures of 
 (2012), https://aclanthology.org/D12-1091.
 """
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.emotions import EMOTIONS
-from training.evaluation import BINS, bins_of, counts
+from training.evaluation import BINS, Drawn, bins_of, counts, f1_in_samples, resampled
 from training.thresholds import Floats, Mask
 
 RESAMPLES: Final = 2_000
-
-# Cells of one block of drawn rows: 32 MB, whatever the holdout's size.
-_CELLS: Final = 4_000_000
-
-Drawn = NDArray[np.float64]
 
 
 class Scores(NamedTuple):
@@ -57,13 +51,11 @@ class Changes(NamedTuple):
 def changes(rows: Rows, seed: int) -> Changes:
     """Return what changes from champion to candidate; equal seeds draw equal samples."""
     known = np.ones(rows.targets.shape, np.bool_) if rows.annotated is None else rows.annotated
-    # Every measure is made of sums over the rows, so that a sample costs one row of a matrix product.
     each = [
         np.hstack([*counts(model.scores, rows.targets, model.thresholds, known), _gaps(model, rows.targets, known)])
         for model in (rows.champion, rows.candidate)
     ]
-    each_row = np.hstack([*each, known]).astype(np.float64)
-    sums = np.concatenate([times @ each_row for times in _times_drawn(len(each_row), seed)])
+    sums = resampled(np.hstack([*each, known]).astype(np.float64), RESAMPLES, seed)
     *halves, rows_known = np.split(sums, (each[0].shape[1], 2 * each[0].shape[1]), axis=1)
     asked = np.flatnonzero(known.any(0))
     before, after = (_measures(half, rows_known, asked) for half in halves)
@@ -81,16 +73,5 @@ def _gaps(model: Scores, targets: Floats, known: Mask) -> Floats:
 def _measures(sums: Drawn, known: Drawn, asked: NDArray[np.intp]) -> tuple[Drawn, Drawn, Drawn]:
     """Return F1, weighted F1 and mean calibration error of each sample, from its sums of one model."""
     hits, assigned, present, gaps = np.split(sums, np.arange(1, 4) * len(EMOTIONS), axis=1)
-    f1 = 2 * hits / np.maximum(assigned + present, 1)
-    weighted = (f1 * present).sum(1) / np.maximum(present.sum(1), 1)
     errors = np.abs(gaps.reshape(len(sums), -1, BINS)).sum(2) / np.maximum(known, 1)
-    return f1, weighted, errors[:, asked].sum(1) / max(len(asked), 1)
-
-
-def _times_drawn(rows: int, seed: int) -> Iterator[Drawn]:
-    """Yield blocks of samples x rows: how often each sample drew each row."""
-    random, block = np.random.default_rng(seed), max(_CELLS // rows, 1)
-    for start in range(0, RESAMPLES, block):
-        size = min(block, RESAMPLES - start)
-        drawn = random.integers(rows, size=(size, rows)) + np.arange(size)[:, None] * rows
-        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
+    return *f1_in_samples(hits, assigned, present), errors[:, asked].sum(1) / max(len(asked), 1)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from registry.errors import RegistryError, UnusableLocation
 from registry.locations import delete, manifest_at
 from registry.versions import CHANNEL, PRUNED, ModelVersion, all_versions, by_version, champion_before, with_the_code
 from registry.versions import champion as the_champion
@@ -177,9 +178,26 @@ def prune(engine: Engine, keep: int) -> list[str]:
         The versions whose bundles were deleted.
 
     Raises:
-        UnusableLocation: a bundle cannot be deleted; those before it are, and the next call deletes it.
-        BrokenBundle: as `registry.locations.delete`; otherwise as above.
+        UnusableLocation: bundles that it names cannot be deleted; the others are, and the next call tries these again.
     """
+    deletions, left = _deletions(engine, keep), []
+    for version, location in deletions:
+        try:
+            # In no transaction: a store that hangs must not keep a rollback waiting.
+            delete(location, version)
+        except RegistryError as error:
+            left.append(f"{version} ({error})")
+            continue
+        with database_problems(), engine.begin() as connection:
+            _set(connection, version, metrics=_COLUMNS.metrics.op("-")(_PRUNING))
+    if left:
+        several = f"{len(left)} of {len(deletions)} bundles could not be deleted, and the next prune tries again"
+        raise UnusableLocation(f"{several}: {'; '.join(left)}")
+    return [version for version, _ in deletions]
+
+
+def _deletions(engine: Engine, keep: int) -> Sequence[tuple[str, str]]:
+    """Take their location from versions; return version and former location of all whose bundles are to be deleted."""
     with writing(engine) as connection:
         before = champion_before(connection)
         newest = func.coalesce(_COLUMNS.promoted_at, _COLUMNS.created_at).desc()
@@ -190,14 +208,8 @@ def prune(engine: Engine, keep: int) -> list[str]:
                 _set(connection, row.version, location=PRUNED, metrics=_COLUMNS.metrics.op("||")(where))
         # The manifest's own metrics may have something of that name.
         going = (_COLUMNS.location == PRUNED) & _COLUMNS.metrics.has_key(_PRUNING)
-        left = select(_COLUMNS.version, _COLUMNS.metrics[_PRUNING].astext).where(going).order_by(newest)
-        deletions = connection.execute(left).all()
-    for version, location in deletions:
-        # In no transaction: a store that hangs must not keep a rollback waiting.
-        delete(location, version)
-        with database_problems(), engine.begin() as connection:
-            _set(connection, version, metrics=_COLUMNS.metrics.op("-")(_PRUNING))
-    return [version for version, _ in deletions]
+        places = select(_COLUMNS.version, _COLUMNS.metrics[_PRUNING].astext).where(going).order_by(newest)
+        return connection.execute(places).tuples().all()
 
 
 def _require_new(connection: Connection, version: str) -> None:

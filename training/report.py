@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,20 +11,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from schemas.bundle import Manifest
-from schemas.emotions import EMOTIONS
 from schemas.normalization import normalize
 from training.augment.noise import add_noise, word_errors
 from training.augmentation import as_spoken
 from training.breakdowns import break_down, compared, mistakes
-from training.bundles import open_bundle
 from training.datasets import load
 from training.errors import UnusableData, UnusableOutput
 from training.evaluation import counts, cross_fitted, from_other_half, measure
 from training.examples import Examples
 from training.html_report import page
-from training.network import score
-from training.thresholds import Floats, probabilities
+from training.served import Served, open_served
+from training.thresholds import Floats
 
 WORD_ERROR_RATES: Final = (0.05, 0.10, 0.15, 0.25)
 """At which robustness is measured, beside 0."""
@@ -33,28 +29,6 @@ WORD_ERROR_RATES: Final = (0.05, 0.10, 0.15, 0.25)
 _FIGURES: Final = ("f1", "average_precision", "ece", "threshold", "support")
 _SCORED_TOGETHER: Final = 1024
 _SEED: Final = 0
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model as it is served.
-
-    Attributes:
-        manifest: of its bundle.
-        logits: gives n x 7 for n texts, before the manifest's calibration.
-    """
-
-    manifest: Manifest
-    logits: Callable[[Sequence[str]], Floats]
-
-    def scores(self, logits: Floats) -> Floats:
-        """Return calibrated probabilities, n x 7."""
-        return probabilities(logits, [self.manifest.calibration[emotion] for emotion in EMOTIONS])
-
-    @property
-    def thresholds(self) -> Floats:
-        """The threshold of each emotion, 7."""
-        return np.array([self.manifest.thresholds[emotion] for emotion in EMOTIONS], np.float32)
 
 
 def evaluate_bundle(
@@ -78,9 +52,7 @@ def evaluate_bundle(
     Raises:
         TrainingError: the bundle, the data or the output cannot be used.
     """
-    model, tokenizer, manifest = open_bundle(folder)
-    served = Served(manifest, lambda texts: score(model, tokenizer, texts, manifest.max_tokens))
-    return evaluate(served, load(data, "validation"), output, log_history)
+    return evaluate(open_served(folder), load(data, "validation"), output, log_history)
 
 
 def evaluate(

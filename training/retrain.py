@@ -35,10 +35,11 @@ from training.registry import UnusableVersion, champion, require_in_place, versi
 from training.report import evaluate
 from training.retrain_settings import RetrainSettings
 from training.runs import Run, alone
+from training.served import open_served
 from training.settings import FitSettings, Taken
 from training.snapshot import Snapshot, take
 from training.stopping import StopSignal
-from training.trial import russian, served, try_out
+from training.trial import russian, try_out
 
 log = structlog.get_logger(__name__)
 
@@ -131,7 +132,7 @@ class _Retraining:
             verdict = try_out(champion_folder, candidate, holdout, self._public, limits=limits, seed=settings.seed)
         run.note(verdict=verdict.as_json())
         with self._step("report"):
-            evaluate(served(candidate), [holdout], candidate, verdict=verdict.lines())
+            evaluate(open_served(candidate), [holdout], candidate, verdict=verdict.lines())
         with self._step("store"):
             judged = self._stored(old, candidate, verdict)
         with self._stop.held():
@@ -141,20 +142,22 @@ class _Retraining:
         return outcome
 
     def _stored(self, old: ModelVersion, folder: Path, verdict: Verdict) -> Candidate:
-        """Put the candidate's bundle into the store, and before it the one that stood for a champion."""
-        bundles = self._settings.bundles
-        stand_in = None if old.state == "champion" else self._stand_in(old)
+        """Put the candidate's bundle into the store, and before it the one that stood for a champion, if need be."""
+        bundles, registered, stand_in = self._settings.bundles, None, None
+        if old.state != "champion":
+            registered = self._registered(old)
+            stand_in = registered or place(Path(old.location), bundles)
         note_bundle(self._run, described(folder, bundles))
-        return Candidate(place(folder, bundles), verdict, old.version, stand_in)
+        return Candidate(place(folder, bundles), verdict, old.version, stand_in, registered=registered is not None)
 
-    def _stand_in(self, old: ModelVersion) -> ModelVersion:
-        """Return what stood for a champion as it is registered, or from the store, where it is not to be had there."""
+    def _registered(self, old: ModelVersion) -> ModelVersion | None:
+        """Return what stood for a champion as it is registered, None where its bundle is not to be had there."""
         registered = {row.version: row for row in versions(self._engine)}.get(old.version)
         if registered and registered.location != PRUNED and registered.data_fingerprint == old.data_fingerprint:
             with suppress(RegistryError, UnusableVersion, UnusableModel):
                 require_in_place(registered)
                 return registered
-        return place(Path(old.location), self._settings.bundles)
+        return None
 
     def _others(self, old: ModelVersion) -> list[str]:
         """Name what is not what a run had noted before it was interrupted; its snapshot and its fit came of that."""

@@ -16,15 +16,13 @@ import structlog
 import torch
 
 from training.augmentation import as_spoken
-from training.bundles import open_bundle
 from training.errors import UnusableData, UnusableModel
 from training.evaluation import from_other_half
 from training.examples import Examples
 from training.gate import Costs, Limits, Verdict, judge
-from training.network import score
 from training.onnx_files import by_onnx, of_both
 from training.paired import Rows, Scores
-from training.report import Served
+from training.served import Served, open_served
 from training.thresholds import Floats
 
 log = structlog.get_logger(__name__)
@@ -36,16 +34,6 @@ REPEATS: Final = 5
 """In turn for both. The fastest counts: other work on the machine only ever adds to a time."""
 
 _SERVED_FILES: Final = ("*.safetensors", "tokenizer.json")
-
-
-def served(folder: Path) -> Served:
-    """Open a bundle as the worker serves it.
-
-    Raises:
-        UnusableModel: it cannot be opened.
-    """
-    model, tokenizer, manifest = open_bundle(folder)
-    return Served(manifest, lambda texts: score(model, tokenizer, texts, manifest.max_tokens))
 
 
 def try_out(  # noqa: PLR0913 - two models, the rows, and what is asked.
@@ -65,7 +53,7 @@ def try_out(  # noqa: PLR0913 - two models, the rows, and what is asked.
         UnusableData: there are no rows.
         UnusableModel: a bundle cannot be opened, or its scores are no numbers.
     """
-    old, new = served(champion), served(candidate)
+    old, new = open_served(champion), open_served(candidate)
     verdict = judge(
         _scores(old, holdout),
         _scores(new, holdout),

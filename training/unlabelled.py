@@ -51,7 +51,9 @@ def read_lines(places: Sequence[str], most: int | None = None) -> list[str]:
 def _text_files(place: Path) -> list[Path]:
     files = [place] if place.is_file() else sorted([*place.glob("*.txt"), *place.glob("*.txt.gz")])
     if not files:
-        raise UnusableData(f"{place} is neither a text file nor a folder of *.txt or *.txt.gz. Correct teaching.unlabelled")
+        raise UnusableData(
+            f"{place} is neither a text file nor a folder of *.txt or *.txt.gz. Correct teaching.unlabelled"
+        )
     return files
 
 

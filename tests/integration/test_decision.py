@@ -4,33 +4,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bundles import make_bundle
+from registered import made_fixture, states
 from services import Postgres, before_a_retry, end_sessions_with_a_lock, engine_fixture
 from sqlalchemy import Engine, select, text, update
 
-from registry.errors import BrokenBundle
-from registry.locations import delete, manifest_at
+from registry.errors import BrokenBundle, UnusableLocation
+from registry.locations import manifest_at
 from registry.versions import PRUNED
 from schemas.bundle import MANIFEST, Manifest
 from schemas.tables import model_versions, training_runs
 from training.database import connect
-from training.decision import Candidate, decide, note_bundle, sweep_bundles
+from training.decision import Candidate, decide
 from training.gate import Limits, Verdict
-from training.placing import described, place
+from training.placing import place
 from training.registry import champion, promote, prune, register, reject, rollback, versions
 from training.runs import LostRun, Run, alone
 from training.stopping import StopSignal
 
 engine = engine_fixture(connect)
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Callable[[str], Path]:
-    def make(name: str) -> Path:
-        make_bundle(tmp_path / "made" / name, version=name)
-        return tmp_path / "made" / name
-
-    return make
+made = made_fixture()
 
 
 @pytest.fixture
@@ -46,10 +38,6 @@ def run(engine: Engine, tmp_path: Path) -> Iterator[Run]:
 
 def verdict(*, promoted: bool) -> Verdict:
     return Verdict(promoted, checks=(), rows=100, public_rows=0, resamples=2000, seed=0, limits=Limits())
-
-
-def states(engine: Engine) -> dict[str, str]:
-    return {row.version: row.state for row in versions(engine)}
 
 
 def ends(engine: Engine) -> list[tuple[str, str | None]]:
@@ -97,6 +85,42 @@ def test_what_stood_for_a_champion_is_where_it_was_put_whatever_was_registered(
     there = champion(engine)
     assert there
     assert (there.version, there.location, there.checksum) == ("old", old.location, old.checksum)
+
+
+def test_what_stood_for_a_champion_as_it_was_registered_becomes_one(
+    engine: Engine, run: Run, made: Callable[[str], Path], store: str
+) -> None:
+    register(engine, made("old"), store)
+    reject(engine, "old", "worse")
+    [old] = versions(engine)
+    candidate = Candidate(place(made("new"), store), verdict(promoted=True), "old", stand_in=old, registered=True)
+    decide(engine, run, candidate, StopSignal())
+    assert states(engine) == {"old": "retired", "new": "champion"}
+    assert rollback(engine) == "old"
+
+
+def test_what_stood_for_a_champion_and_was_pruned_after_the_look_becomes_none(
+    engine: Engine, made: Callable[[str], Path], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is taken up again then: its fit is not lost, and what was pruned is put into the store anew."""
+    register(engine, made("old"), store)
+    reject(engine, "old", "worse")
+    [old], new = versions(engine), place(made("new"), store)
+    candidate = Candidate(new, verdict(promoted=False), "old", stand_in=old, registered=True)
+
+    def look(location: str) -> Manifest:
+        if location == new.location:
+            assert prune(engine, keep=0) == ["old"]
+        return manifest_at(location)
+
+    monkeypatch.setattr("training.registry.manifest_at", look)
+    refused = pytest.raises(UnusableLocation, match="old, which stood for a champion, was pruned meanwhile")
+    with refused as told, alone(engine, tmp_path / "work") as run:
+        decide(engine, run, candidate, StopSignal())
+    assert states(engine) == {"old": "rejected"}
+    assert ends(engine) == [("interrupted", None)]
+    with engine.connect() as connection:
+        assert connection.execute(select(training_runs.c.reason)).scalars().all() == [str(told.value)]
 
 
 def test_other_writers_do_not_wait_for_the_store(
@@ -172,57 +196,3 @@ def test_an_outage_of_postgres_is_waited_out_and_a_lost_answer_changes_nothing(
     assert states(engine) == {"old": "retired", "new": "champion"}
     assert ends(engine) == [("promoted", "new")]
     engine.dispose()
-
-
-def test_what_failed_runs_left_in_the_store_is_swept(
-    engine: Engine, made: Callable[[str], Path], store: str, tmp_path: Path
-) -> None:
-    for name in ("left", "taken by hand"):
-        folder = made(name)
-        with pytest.raises(RuntimeError), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - as above.
-            note_bundle(run, described(folder, store))
-            place(folder, store)
-            raise RuntimeError("killed")
-    register(engine, tmp_path / "made" / "taken by hand", store)
-    reject(engine, "taken by hand", "a try")
-    sweep_bundles(engine)
-    assert [path.name for path in Path(store).iterdir()] == ["taken by hand"]
-    with engine.connect() as connection:
-        assert connection.execute(select(training_runs.c.details)).scalars().all() == [{}, {}]
-
-
-def test_a_store_that_hangs_keeps_no_rollback_waiting(
-    engine: Engine, made: Callable[[str], Path], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("one", "two", "three"):
-        register(engine, made(name), store)
-        promote(engine, name)
-    with pytest.raises(RuntimeError), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - as above.
-        note_bundle(run, described(made("left"), store))
-        place(made("left"), store)
-        raise RuntimeError("killed")
-    served = []
-
-    def delete_during_a_rollback(location: str, version: str) -> None:
-        with engine.begin() as connection:
-            connection.execute(text("LOCK TABLE model_versions IN SHARE ROW EXCLUSIVE MODE NOWAIT"))
-        served.append(rollback(engine))
-        delete(location, version)
-
-    for module in ("decision", "registry"):
-        monkeypatch.setattr(f"training.{module}.delete", delete_during_a_rollback)
-    sweep_bundles(engine)
-    assert prune(engine, keep=0) == ["one"]
-    assert served == ["two", "three"]
-    assert sorted(path.name for path in Path(store).iterdir()) == ["three", "two"]
-
-
-def test_what_cannot_be_deleted_now_is_left_to_the_next_sweep(engine: Engine, tmp_path: Path) -> None:
-    row = described(Path(make_bundle(tmp_path / "made", version="new")), "nowhere://store")
-    with pytest.raises(RuntimeError), alone(engine, tmp_path / "work") as run:  # noqa: PT012 - as above.
-        note_bundle(run, row)
-        raise RuntimeError("killed")
-    sweep_bundles(engine)
-    with engine.connect() as connection:
-        [noted] = connection.execute(select(training_runs.c.details)).scalars()
-    assert noted["bundle"] == {"version": "new", "location": "nowhere://store/new"}

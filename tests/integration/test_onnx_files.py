@@ -16,7 +16,8 @@ from schemas.bundle import ONNX, ONNX_INT8, ONNX_VERSION
 from training.errors import UnusableModel
 from training.onnx_export import export_onnx
 from training.onnx_files import by_onnx, export_alike, of_both
-from training.trial import _as_run, served
+from training.served import open_served
+from training.trial import _as_run
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_both_are_timed_by_the_file_that_both_have(champion: Path, candidate: Pa
 
 def test_by_its_file_a_bundle_gives_the_logits_of_torch(champion: Path) -> None:
     export_onnx(champion, int8=False)
-    assert np.abs(by_onnx(champion / ONNX)(TEXTS) - served(champion).logits(TEXTS)).max() < 1e-4
+    assert np.abs(by_onnx(champion / ONNX)(TEXTS) - open_served(champion).logits(TEXTS)).max() < 1e-4
 
 
 @pytest.mark.parametrize("missing", ["nothing", "file", "onnxruntime", "cpu"])
@@ -108,7 +109,7 @@ def test_torch_is_timed_where_a_worker_would_run_it(
     if missing == "onnxruntime":
         find_spec = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
-    models = served(champion), served(candidate)
+    models = open_served(champion), open_served(candidate)
     if missing == "cpu":
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with capture_logs() as lines:

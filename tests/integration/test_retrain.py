@@ -13,8 +13,9 @@ from bundles import WORDS, make_bundle
 from fits import make_base
 from sqlalchemy import Engine, select, update
 
+from registry.errors import UnusableLocation
 from registry.locations import manifest_at
-from registry.versions import PRUNED
+from registry.versions import PRUNED, ModelVersion
 from schemas.bundle import MANIFEST, ONNX, read_manifest
 from schemas.emotions import EMOTIONS
 from schemas.tables import labelled_texts, model_versions, training_runs
@@ -24,7 +25,7 @@ from training.history import learnt
 from training.labels.label import Label
 from training.labels.table import store
 from training.onnx_export import export_onnx
-from training.registry import champion, promote, register, rollback, versions
+from training.registry import champion, promote, prune, register, reject, require_in_place, rollback, versions
 from training.report import evaluate
 from training.retrain import retrain
 from training.retrain_settings import read_settings
@@ -243,6 +244,33 @@ def test_what_stands_for_a_champion_may_have_been_registered_elsewhere(
     retrain(settings, engine, StopSignal(), force=True)
     [first] = [row for row in versions(engine) if row.version == "first"]
     assert (first.state in {"champion", "retired"}, first.location) == (True, f"{folders['store']}/first")
+
+
+def test_a_run_goes_on_where_what_stood_for_a_champion_was_pruned_meanwhile(
+    engine: Engine, folders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(engine, folders["champion"], folders["store"])
+    reject(engine, "first", "a try")
+    store(engine, labels(140))
+    settings = read_settings(None, [*QUICK, "learning.epochs.other=1"], **folders)
+
+    def look(row: ModelVersion) -> None:
+        require_in_place(row)
+        if row.version != "first":
+            assert prune(engine, keep=0) == ["first"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.decision.require_in_place", look)
+        with pytest.raises(UnusableLocation, match="was pruned meanwhile"):
+            retrain(settings, engine, StopSignal(), force=True)
+    [run] = runs(engine)
+    assert (run.state, states(engine)) == ("interrupted", ["rejected"])
+    outcome = retrain(settings, engine, StopSignal())
+    [same] = runs(engine)
+    assert (outcome.run, same.details["seconds"]["fit"]) == (run.id, run.details["seconds"]["fit"])
+    [first] = [row for row in versions(engine) if row.version == "first"]
+    assert (first.state in {"champion", "retired"}, first.location) == (True, f"{folders['store']}/first")
+    assert manifest_at(first.location).version == "first"
 
 
 def test_a_run_that_fails_after_the_upload_leaves_nothing_in_the_store(

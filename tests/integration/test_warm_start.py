@@ -12,9 +12,8 @@ from schemas.emotions import EMOTIONS
 from training.cli import main
 from training.errors import UnusableModel
 from training.network import keep_served, score, warm_start
-from training.report import Served
+from training.served import Served, open_served
 from training.thresholds import probabilities
-from training.trial import served
 
 
 def calibrated(model: Served) -> np.ndarray:
@@ -24,7 +23,7 @@ def calibrated(model: Served) -> np.ndarray:
 
 def test_every_head_begins_as_the_bundle(tmp_path: Path) -> None:
     folder = Path(make_bundle(tmp_path / "made"))
-    expected = calibrated(served(folder))
+    expected = calibrated(open_served(folder))
     model, tokenizer = warm_start(folder, 3 * len(EMOTIONS), seed=0)
     heads = probabilities(score(model, tokenizer, TEXTS, 64, columns=3 * len(EMOTIONS)))
     for head in np.hsplit(heads, 3):
@@ -65,7 +64,7 @@ def test_an_emotion_without_rows_enough_keeps_its_threshold_and_its_calibration(
     folded = manifest.metrics["folded_calibration"]
     assert folded["joy"] == {"scale": 1.0, "bias": 0.0}
     assert folded["anger"] != {"scale": 1.0, "bias": 0.0}
-    assert served(output).manifest.version == manifest.version
+    assert open_served(output).manifest.version == manifest.version
     assert vocabulary(output) == vocabulary(Path(folder))
 
 

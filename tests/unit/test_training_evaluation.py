@@ -95,6 +95,20 @@ def test_bootstrap_intervals_hold_the_figure_and_are_the_same_again() -> None:
     assert interval(weighted) == interval(resampled_f1(*counted)[1])
 
 
+@pytest.mark.parametrize("rows", [1, 300, 4_001])
+def test_the_samples_of_a_seed_are_always_the_same(rows: int) -> None:
+    """Reports of one model agree for ever: the samples are those drawn one by one, in however many blocks."""
+    counted = counts(*drawn(rows), THRESHOLDS)
+    f1, weighted = resampled_f1(*counted, seed=5)
+    random = np.random.default_rng(5)
+    for at in range(1_000):
+        sample = random.integers(rows, size=rows)
+        expected = f1_scores(*(each[sample] for each in counted))
+        support = counted[2][sample].sum(0)
+        assert f1[at] == pytest.approx(expected)
+        assert weighted[at] == pytest.approx(expected @ support / max(support.sum(), 1))
+
+
 def test_a_change_is_measured_on_equal_samples() -> None:
     scores, targets = drawn(300)
     counted = counts(scores, targets, THRESHOLDS)

@@ -9,9 +9,9 @@ from scipy.special import expit, logit, ndtr
 
 from schemas.emotions import EMOTIONS
 from training.errors import UnusableData, UnusableModel
-from training.evaluation import f1_scores, interval, measure
+from training.evaluation import f1_scores, interval, measure, times_drawn
 from training.gate import Check, Costs, Limits, Verdict, judge
-from training.paired import Rows, Scores, _times_drawn, changes
+from training.paired import RESAMPLES, Rows, Scores, changes
 
 ALIKE = (Costs(1.0, 100), Costs(1.0, 100))
 HALF = np.full(len(EMOTIONS), 0.5, np.float32)
@@ -202,17 +202,17 @@ def test_the_same_rows_are_drawn_for_both_and_again_by_the_same_seed() -> None:
 
 def test_each_sample_has_as_many_rows_as_there_are_whatever_the_block() -> None:
     for rows in (3, 3_000):
-        blocks = list(_times_drawn(rows, 0))
+        blocks = list(times_drawn(rows, RESAMPLES, 0))
         assert sum(map(len, blocks)) == 2_000
         assert all((block.sum(1) == rows).all() for block in blocks)
-    assert len(list(_times_drawn(3_000, 0))) == 2
+    assert len(list(times_drawn(3_000, RESAMPLES, 0))) == 2
 
 
 def test_a_samples_f1_is_that_of_its_rows() -> None:
     targets = labels(40)
     candidate, nothing = model(targets), Scores(np.zeros_like(targets), HALF)
     f1, weighted, _ = changes(Rows(nothing, candidate, targets), 0)
-    drawn = np.repeat(np.arange(40), next(_times_drawn(40, 0))[0].astype(int))
+    drawn = np.repeat(np.arange(40), next(times_drawn(40, RESAMPLES, 0))[0].astype(int))
     said, there = (candidate.scores[drawn] >= 0.5).astype(np.float32), targets[drawn]
     expected = f1_scores(said * there, said, there)
     assert f1[0] == pytest.approx(expected)
@@ -225,7 +225,7 @@ def test_a_samples_calibration_error_is_that_of_its_annotated_rows() -> None:
     champion, candidate, targets = equals(40, 3, overconfident=2)
     known = np.random.default_rng(4).random(targets.shape) < 0.7
     known[:, 6] = False
-    drawn = np.repeat(np.arange(40), next(_times_drawn(40, 0))[0].astype(int))
+    drawn = np.repeat(np.arange(40), next(times_drawn(40, RESAMPLES, 0))[0].astype(int))
     before, after = (
         measure(each.scores[drawn], targets[drawn], HALF, known[drawn])["mean_ece"] for each in (champion, candidate)
     )

@@ -14,7 +14,8 @@ from schemas.emotions import EMOTIONS
 from training.card import summary
 from training.errors import UnusableData, UnusableOutput
 from training.examples import Examples
-from training.report import WORD_ERROR_RATES, Served, evaluate
+from training.report import WORD_ERROR_RATES, evaluate
+from training.served import Served
 
 STEMS = ("злюсь", "мерзко", "страшно", "рада", "грустно", "неожиданно", "обычно")
 FILLING = ("ну", "вот", "так", "вчера", "звонила", "вам", "снова")

@@ -11,7 +11,7 @@ from schemas.emotions import EMOTIONS
 from training.errors import UnusableModel
 from training.evaluation import measure
 from training.examples import Examples
-from training.report import Served
+from training.served import Served
 from training.thresholds import choose_thresholds, platt, probabilities
 from training.trial import _rows
 
