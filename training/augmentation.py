@@ -50,13 +50,14 @@ def forms(examples: Examples, settings: FitSettings) -> list[Form]:
     written = [normalize(text) for text in examples.texts]
     spoken = [as_spoken(text) for text in examples.texts]
     varied = [form for form in _varied(examples, spoken, settings) if form.share]
-    left = 1 - sum(form.share for form in varied)
+    # Shares that make more than the whole are shares of their sum.
+    share = wanted.spoken / max(1.0, total := sum(form.share for form in varied))
     smiling = _smiling(examples, settings) if wanted.emoji else []
     return [
         Form((1 - wanted.spoken) * (1 - wanted.emoji), written),
         *smiling,
-        *(Form(wanted.spoken * form.share, form.texts) for form in varied),
-        Form(wanted.spoken * max(0.0, left), spoken),
+        *(Form(share * form.share, form.texts) for form in varied),
+        Form(wanted.spoken * max(0.0, 1 - total), spoken),
     ]
 
 

@@ -14,7 +14,7 @@ from registry.versions import champion as the_champion
 from schemas.tables import training_runs
 from training.database import DatabaseAway, UnusableDatabase, database_problems
 from training.gate import Verdict
-from training.registry import add, add_anew, promote_within, reject_within, require_in_place, writing
+from training.registry import add, add_anew, being_deleted, promote_within, reject_within, require_in_place, writing
 from training.runs import Ending, Run, patiently
 from training.stopping import StopSignal
 
@@ -117,9 +117,15 @@ def _champion(connection: Connection, candidate: Candidate) -> str | None:
     present, stand_in = the_champion(connection), candidate.stand_in
     if present or not stand_in:
         return present and present.version
+    there = by_version(connection, stand_in.version)
+    if there and being_deleted(there) == stand_in.location:
+        raise UnusableLocation(
+            f"{stand_in.location} is being deleted: run `emotion-training models prune` to its end, then start the run "
+            "again, which goes on"
+        )
     if not candidate.registered:
         add_anew(connection, stand_in)
-    elif (there := by_version(connection, stand_in.version)) and there.location == PRUNED:
+    elif there and there.location == PRUNED:
         raise UnusableLocation(
             f"the bundle of {there.version}, which stood for a champion, was pruned meanwhile. Start the run again: it "
             "goes on, and puts the bundle into the store anew"

@@ -37,10 +37,12 @@ def originals(sets: Sequence[Examples]) -> Examples | None:
             rows = np.array([at for at, name in enumerate(translated.ids) if name not in known], np.intp)
             part = translated.take(rows)
             english.append(replace(part, language="en", texts=part.english or [], english=None))
+    english = [examples for examples in english if len(examples)]
     return _joined(english) if english else None
 
 
 def _joined(sets: Sequence[Examples]) -> Examples:
+    fine = [examples.fine for examples in sets if examples.fine is not None]
     return Examples(
         source="goemotions",
         language="en",
@@ -48,6 +50,7 @@ def _joined(sets: Sequence[Examples]) -> Examples:
         texts=[text for examples in sets for text in examples.texts],
         targets=np.concatenate([examples.targets for examples in sets]),
         annotated=np.concatenate([examples.annotated for examples in sets]),
+        fine=np.concatenate(fine) if len(fine) == len(sets) else None,
     )
 
 
@@ -60,6 +63,26 @@ def teachers(teaching: Teaching, generation: int) -> list[tuple[int, int]]:
 def reader(teaching: Teaching, seed: int) -> str | None:
     """Return the encoder that a teacher of this seed has for reading originals alone; None for the run's own."""
     return (None, *teaching.bases)[seed // teaching.seeds % (1 + len(teaching.bases))]
+
+
+def studied(
+    sets: Sequence[Examples], english: Examples, settings: FitSettings, teacher: tuple[int, int]
+) -> list[Examples]:
+    """Return what a teacher learns from: nothing of its fold.
+
+    One of an encoder of its own learns from the originals of those sets that count in full on the served head, or of
+    all where none does.
+    """
+    seed, fold = teacher
+    teaching, scored = settings.teaching, set(english.ids)
+    if reader(teaching, seed):
+        full = [examples for examples in sets if settings.learning.weight(examples.source) == 1]
+        sets = [each for each in (originals(full), originals(sets)) if each][:1]
+    return [
+        _without(examples, fold, teaching.folds) if scored & set(examples.ids) else examples
+        for examples in sets
+        if examples.source != SYNTHETIC
+    ]
 
 
 def learn_and_score(
@@ -82,12 +105,7 @@ def learn_and_score(
     teaching = settings.teaching
     settings = _plainly(settings)
     learning, own = settings.learning, settings.seed + 1000 * seed + fold
-    base, scored = reader(teaching, seed), set(english.ids)
-    seen = [
-        _without(examples, fold, teaching.folds) if scored & set(examples.ids) else examples
-        for examples in (sets if base is None else filter(None, [originals(sets)]))
-        if examples.source != SYNTHETIC
-    ]
+    base, seen = reader(teaching, seed), studied(sets, english, settings, teacher)
     names = heads(seen, learning.fine_weight)
     model, tokenizer = open_base(base or settings.base, columns(names), own, teaching.network)
     lessons = [lesson(examples, tokenizer, names, settings, passes=teaching.epochs) for examples in seen]

@@ -19,6 +19,7 @@ from training.errors import UnusableData
 from training.examples import UNLABELLED, Examples, fingerprint
 from training.finishing import finish, measured
 from training.leaks import without_leaks
+from training.network import require_base
 from training.settings import FitSettings
 from training.side_by_side import fit_teachers
 from training.stopping import StopSignal
@@ -115,6 +116,8 @@ def _taught_by_teachers(
     teaching, english = settings.teaching, originals(sets)
     if english is None or not (teaching.folds or teaching.models):
         return sets
+    for name in teaching.bases if teaching.folds else ():
+        require_base(name, "teaching.bases")  # Before others have learned for hours.
     others = []
     for at, name in enumerate(teaching.models):
         with state.main_process_first():
@@ -131,12 +134,14 @@ def _labelled_by_a_student(
 ) -> Examples:
     """Let a first student label lines for the one that is kept.
 
-    Sets whose labels count in part on the served head count for nothing there, so that all lines are labelled by one
-    convention.
+    Sets whose labels count less than others on the served head count for nothing there, so that all lines are labelled
+    by one convention.
     """
     teaching = settings.teaching
     if not checkpoints.file(UNLABELLED).is_file():
-        plain = settings.model_copy(update={"learning": settings.learning.of_one_convention()})
+        plain = settings.model_copy(
+            update={"learning": settings.learning.of_one_convention(each.source for each in sets)}
+        )
         first = fit_student(sets, plain, resumable=checkpoints.fit("first-student"), share=teaching.first_passes)
         if state.is_main_process:
             log.info("the first student labels lines", lines=len(lines))

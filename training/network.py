@@ -48,14 +48,31 @@ def open_base(base: str, columns: int, seed: int, network: Network = _THE_ENCODE
         tokenizer = AutoTokenizer.from_pretrained(base)
         model = _pooled(base, columns, network) if network.pooling != "encoder" else _plain(base, columns, network)
     except (OSError, ValueError) as error:
-        raise UnusableModel(
-            f"{base} cannot be opened as an encoder ({first_line(error)}). Name a Hugging Face folder or hub "
-            "repository with weights and tokenizer"
-        ) from error
+        raise _no_encoder(base, error) from error
     if tokenizer.pad_token_id is None:
         raise UnusableModel(f"{base}: its tokenizer has no token for padding. Take an encoder whose tokenizer has one")
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def require_base(base: str, setting: str) -> None:
+    """Make sure that there is an encoder of that name.
+
+    Raises:
+        UnusableModel: there is none.
+    """
+    try:
+        AutoConfig.from_pretrained(base)
+        AutoTokenizer.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        raise _no_encoder(f"{setting}: {base}", error) from error
+
+
+def _no_encoder(base: str, error: Exception) -> UnusableModel:
+    return UnusableModel(
+        f"{base} cannot be opened as an encoder ({first_line(error)}). Name a Hugging Face folder or hub "
+        "repository with weights and tokenizer"
+    )
 
 
 def warm_start(folder: Path, columns: int, seed: int) -> tuple[Any, Any]:

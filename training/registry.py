@@ -196,6 +196,12 @@ def prune(engine: Engine, keep: int) -> list[str]:
     return [version for version, _ in deletions]
 
 
+def being_deleted(row: ModelVersion) -> str | None:
+    """Return where the bundle of a pruned version lies until it is deleted, if it is not yet."""
+    location: str | None = row.metrics.get(_PRUNING) if row.location == PRUNED else None
+    return location
+
+
 def _deletions(engine: Engine, keep: int) -> Sequence[tuple[str, str]]:
     """Take their location from versions; return version and former location of all whose bundles are to be deleted."""
     with writing(engine) as connection:

@@ -109,6 +109,9 @@ class Run:
     def _fail_and_begin(self, reason: str) -> tuple[int, Path]:
         with database_problems(), self._engine.begin() as connection:
             self._write(connection, **_finished("failed", reason))
+            # The lock is ours, so a later one is what this made before, where the answer was lost.
+            lost = update(training_runs).where(_COLUMNS.id > self.id, _COLUMNS.state == "running")
+            connection.execute(lost.values(**_finished("failed", "it was begun twice")))
             return _new(connection, self.folder.parent)
 
     def _set(self, **columns: Any) -> None:
@@ -231,9 +234,10 @@ def _end(run: Run, engine: Engine, state: Literal["interrupted", "failed"], reas
             changed = _change(connection, run.id, **columns)
     except UnusableDatabase as error:
         log.warning("how a run ended could not be stored", run=run.id, state=state, reason=reason, problem=str(error))
-        changed = True
+        # By its folder the run is found, and without a mark called failed.
         if state == "interrupted":
             mark(run.folder, reason)
+        return
     if changed:
         log.warning("a run is over", run=run.id, state=state, reason=reason)
     if not (changed and state == "interrupted"):

@@ -3,7 +3,7 @@
 Each field is what it is for a reason that docs/experiments.md gives with figures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -122,11 +122,12 @@ class Learning(_Part):
         """Return what a set's labels weigh on the served head."""
         return self.served_weight.get(source, self.served_weight[OTHER])
 
-    def of_one_convention(self) -> Self:
-        """Return the same without the sets whose labels weigh less than all on the served head."""
-        return self.model_copy(
-            update={"served_weight": {source: float(weight == 1) for source, weight in self.served_weight.items()}}
-        )
+    def of_one_convention(self, sources: Iterable[str]) -> Self:
+        """Return the same, where of these sets those alone count on the served head that count the most there."""
+        weights = {source: self.weight(source) for source in sources}
+        most = max(weights.values())
+        plain = {source: weight if weight == most else 0.0 for source, weight in weights.items()}
+        return self.model_copy(update={"served_weight": {**self.served_weight, **plain}})
 
 
 class Teaching(_Part):

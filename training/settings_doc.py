@@ -34,7 +34,7 @@ def _table(name: str, part: type[BaseModel]) -> str:
     said = _attributes(part)
     lines = [f"\n### {name or 'the run'}\n", "| setting | default | what |", "|---|---|---|"]
     for field, about in part.model_fields.items():
-        if field in _PARTS:
+        if not name and field in _PARTS:
             continue
         full = f"{name}.{field}" if name else field
         lines.append(f"| `{full}` | {_default(about.default)} | {said[field]} |")
@@ -53,6 +53,8 @@ def _default(value: Any) -> str:
         return "required"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {number:g}" for name, number in value.items()) or "none"
+    if isinstance(value, BaseModel):
+        value = ", ".join(f"{name}: {said}" for name, said in value.model_dump(exclude_defaults=True).items())
     if value in (None, (), ""):
         return "none"
     return f"`{value}`"

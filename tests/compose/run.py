@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from services import wait_for
 from stack import ROOT, Stack, compose_command
 from substitutes import provide, withdraw
@@ -73,12 +74,14 @@ def await_(what: str, predicate: Callable[[], Any]) -> Any:
 
 def build() -> list[str]:
     """Build both images from the Dockerfile; return the names of the images that something stands in for."""
-    compose = subprocess.run(
-        [*compose_command(), "--profile", "observability", "--file", str(ROOT / "compose.yaml"), "config", "--images"],
+    whole = subprocess.run(
+        [*compose_command(), "--profile", "observability", "--file", str(ROOT / "compose.yaml"), "config"],
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split()
+    ).stdout
+    # Not `config --images`, which Compose 1 does not know.
+    compose = [service["image"] for service in yaml.safe_load(whole)["services"].values()]
     named = {stage: next(name for name in compose if stage in name) for stage in ("kafka", "postgres", "prometheus")}
     substitutes = provide({"python": "python:3.12-slim", **named})
     say(f"images that something stands in for: {', '.join(substitutes) or 'none'}")

@@ -279,6 +279,28 @@ def test_a_dead_run_whose_row_could_not_be_changed_is_swept_another_time(engine:
         assert ([row.state for row in rows(engine)], run.folder.exists()) == (["failed"], False)
 
 
+def test_a_run_that_failed_during_an_outage_is_called_so_when_it_is_over(engine: Engine, work: Path) -> None:
+    def go_away(_: Connection) -> None:
+        raise psycopg.OperationalError("the server closed the connection")
+
+    with pytest.raises(UnknownProtocol), alone(engine, work):  # noqa: PT012 - as above.
+        event.listen(engine, "commit", go_away)
+        raise UnknownProtocol("no such store")
+    event.remove(engine, "commit", go_away)
+    assert [row.state for row in rows(engine)] == ["running"]
+    sweep(engine, work)
+    assert ([row.state for row in rows(engine)], list(work.iterdir())) == (["failed"], [])
+
+
+def test_a_run_that_begins_anew_without_an_answer_leaves_one_row_that_runs(engine: Engine, work: Path) -> None:
+    with alone(engine, work) as run:
+        with engine.begin() as connection:
+            connection.execute(insert(training_runs).values(state="running"))
+        run.begin_anew("another champion")
+        assert [row.state for row in rows(engine)] == ["failed", "failed", "running"]
+        run.finish("skipped", "nothing is new")
+
+
 def test_a_run_that_was_interrupted_during_an_outage_survives_another_one(engine: Engine, work: Path) -> None:
     with pytest.raises(Interrupted), alone(engine, work) as run:  # noqa: PT012 - as above.
         (run.folder / "work").write_text("half done")

@@ -54,12 +54,13 @@ def test_an_encoder_that_knows_english_alone_teaches_by_the_originals(
     assert "4 teachers, some of them of" in (bundle / "README.md").read_text(encoding="utf-8")
 
 
-def test_lines_that_are_not_there_come_to_light_before_anything_is_fitted(
-    data: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("setting", ["teaching.unlabelled", "teaching.bases"])
+def test_what_is_not_there_comes_to_light_before_anything_is_fitted(
+    setting: str, data: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = tmp_path / "models" / "small"
     with pytest.raises(SystemExit) as ended:
-        main(arguments(data, base, bundle, [*QUICK, f"teaching.unlabelled=[{tmp_path / 'nowhere'}]"]))
+        main(arguments(data, base, bundle, [*QUICK, f"{setting}=[{tmp_path / 'nowhere'}]"]))
     assert ended.value.code
-    assert "teaching.unlabelled" in capsys.readouterr().err
+    assert setting in capsys.readouterr().err.splitlines()[-1]
     assert not list(bundle.parent.glob(".small.checkpoints/teacher-*"))

@@ -8,10 +8,10 @@ import pytest
 from example_sets import examples
 
 from schemas.emotions import EMOTIONS
-from training.distillation import heard, originals, reader, soften, taught, teachers, together
+from training.distillation import heard, originals, reader, soften, studied, taught, teachers, together
 from training.examples import Examples
 from training.lessons import FINE_HEAD
-from training.settings import Teaching
+from training.settings import FitSettings, Teaching
 from training.sources import FINE, grouped
 from training.unlabelled import read_lines
 
@@ -45,6 +45,23 @@ def test_each_encoder_has_as_many_teachers_of_each_generation() -> None:
     for generation in (0, 1):
         readers = [reader(teaching, seed) for seed, _ in teachers(teaching, generation)]
         assert readers == [None, None, "english", "english", "other", "other"]
+
+
+def test_an_encoder_for_originals_learns_from_them_alone_and_not_from_its_fold() -> None:
+    english = replace(examples("goemotions", "en", rows=9), fine=np.ones((9, len(FINE)), np.float32))
+    russian = replace(examples("ru_go_emotions", rows=9), english=["one"] * 9)
+    native = replace(examples("brighter", rows=2), ids=["b1", "b2"], english=["two"] * 2)
+    settings = FitSettings(data=(), base="", output=Path("unused"), teaching=Teaching(folds=2, seeds=1, bases=("x",)))
+    sets = [english, russian, native]
+    pool = originals(sets)
+    assert pool is not None
+    own = studied(sets, pool, settings, (0, 1))
+    assert [each.source for each in own] == ["goemotions", "ru_go_emotions", "brighter"]
+    [read] = studied(sets, pool, settings, (1, 1))
+    assert (read.language, read.fine is not None) == ("en", True)
+    assert set(read.ids) == {name for name, part in zip(english.ids, english.parts(2), strict=True) if part == 0}
+    [read] = studied([native], native, settings, (1, 1))
+    assert set(read.texts) <= {"two"}, "what counts in part is read where nothing counts in full"
 
 
 def test_teachers_read_originals_of_the_english_set_and_of_translations_alone() -> None:

@@ -54,6 +54,14 @@ def test_english_originals_have_one_form() -> None:
     assert varied(replace(examples(rows=1), texts=["Ну, да!"])) == [Form(0.25, ["ну, да!"]), Form(0.75, ["ну да"])]
 
 
+def test_shares_that_make_more_than_the_whole_are_shares_of_their_sum() -> None:
+    some = replace(examples(rows=4), back_translated=["Да."] * 4)
+    made = varied(some, noisy=0.9, back_translated=0.6)
+    assert sum(form.share for form in made) == pytest.approx(1)
+    assert made[1].share == pytest.approx(0.75 * 0.6 / 1.5)
+    assert made[-1].share == 0
+
+
 def test_the_shares_of_all_forms_make_one() -> None:
     some = replace(examples(rows=4), back_translated=["Да."] * 4)
     made = varied(some, noisy=0.3, back_translated=0.2, emoji=0.1, spoken=0.8)

@@ -35,6 +35,13 @@ def test_the_short_recipe_saves_on_teachers_alone() -> None:
     assert fewer <= 0.4 * taught
 
 
+def test_of_one_convention_are_the_sets_that_count_the_most_of_those_that_are_there() -> None:
+    learning = Learning()
+    most = learning.of_one_convention(["ru_go_emotions", "cedr", "mine"])
+    assert [most.weight(source) for source in ("ru_go_emotions", "cedr", "mine")] == [1, 0, 1]
+    assert learning.of_one_convention(["cedr", "xed"]).weight("cedr") == learning.weight("cedr") > 0
+
+
 def test_options_come_on_top_of_a_recipe() -> None:
     settings = read_recipe(
         "ru-emotions-small",

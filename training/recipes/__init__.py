@@ -60,8 +60,8 @@ def made(kind: type[_Settings], said: Mapping[str, Any]) -> _Settings:
 
 
 def write_recipe(settings: FitSettings, file: Path) -> None:
-    """Write settings as a recipe, without the bundle's folder."""
-    said = settings.model_dump(mode="json", exclude={"output"}, exclude_defaults=True)
+    """Write settings as a recipe, without the bundle's folder; all of them, since defaults change."""
+    said = settings.model_dump(mode="json", exclude={"output"})
     file.write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
