@@ -53,7 +53,7 @@ def line(name: str, folder: Path, evaluation: list[Examples]) -> str:
     measured = evaluate(open_served(folder), evaluation, folder)
     main = measured["ru_go_emotions"]
     halves = [half["measured"] for half in main["cross_fitted"]]
-    [errors] = [each["change"] for each in main["word_errors"] if each["rate"] == 0.15]
+    [errors] = [each["change_by_other_half"] for each in main["word_errors"] if each["rate"] == 0.15]
     worst = max(each["ece"] for half in halves for each in half["emotions"].values())
     cells = [
         name,
@@ -62,7 +62,7 @@ def line(name: str, folder: Path, evaluation: list[Examples]) -> str:
         f"{main['as_served']['weighted_ap']:.4f}",
         f"{np.mean([half['mean_ece'] for half in halves]):.3f}, {worst:.3f}",
         f"{-100 * errors:.1f}",
-        f"{100 * main['written']['change']:+.1f}",
+        f"{100 * main['written']['change_by_other_half']:+.1f}",
         *(f"{measured[source]['other_half'][figure]:.3f}" for source, figure in NATIVE.items() if source in measured),
     ]
     return f"| {' | '.join(cells)} |"

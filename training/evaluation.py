@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from schemas.bundle import Calibration
 from schemas.emotions import EMOTIONS
 from training.thresholds import Aim, Floats, Mask, choose_thresholds, columns, platt, probabilities
 
@@ -149,7 +150,8 @@ def from_other_half(
     targets: Floats,
     half: NDArray[np.intp],
     annotated: Mask | None = None,
-    aim: Aim = "f1",
+    *,
+    varied: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return scores and thresholds, each n x 7, of each row by what was tuned on the half it is not in.
 
@@ -158,13 +160,14 @@ def from_other_half(
         targets: n x 7, 0 or 1.
         half: n, 0 or 1.
         annotated: n x 7; False where the target says nothing.
-        aim: what thresholds are chosen for.
+        varied: n x 7, logits of the same rows in another form: these are scored, by what was tuned on the others.
     """
+    scored = logits if varied is None else varied
     scores, thresholds = np.empty_like(logits), np.empty_like(logits)
     for tuned in (0, 1):
         there = half != tuned
-        tuned_scores, thresholds[there] = _tuned(logits, targets, half == tuned, annotated, aim)
-        scores[there] = tuned_scores[there]
+        calibration, thresholds[there] = _tuned(logits, targets, half == tuned, annotated)
+        scores[there] = probabilities(scored[there], calibration)
     return scores, thresholds
 
 
@@ -189,7 +192,8 @@ def cross_fitted(
     """
     figures = []
     for tuned in (0, 1):
-        scores, thresholds = _tuned(logits, targets, half == tuned, annotated, aim)
+        calibration, thresholds = _tuned(logits, targets, half == tuned, annotated, aim)
+        scores = probabilities(logits, calibration)
         measured: dict[str, Any] = {"tuned_on_half": tuned}
         for name, rows in (("tuned", half == tuned), ("measured", half != tuned)):
             known = None if annotated is None else annotated[rows]
@@ -198,8 +202,11 @@ def cross_fitted(
     return figures
 
 
-def _tuned(logits: Floats, targets: Floats, rows: Mask, annotated: Mask | None, aim: Aim) -> tuple[Floats, Floats]:
-    """Return all rows' scores, and thresholds, both tuned on some rows."""
+def _tuned(
+    logits: Floats, targets: Floats, rows: Mask, annotated: Mask | None, aim: Aim = "f1"
+) -> tuple[list[Calibration], Floats]:
+    """Return calibration and thresholds that were tuned on some rows."""
     known = None if annotated is None else annotated[rows]
-    scores = probabilities(logits, platt(logits[rows], targets[rows], known))
-    return scores, choose_thresholds(scores[rows], targets[rows], aim, annotated=known)
+    calibration = platt(logits[rows], targets[rows], known)
+    scores = probabilities(logits[rows], calibration)
+    return calibration, choose_thresholds(scores, targets[rows], aim, annotated=known)

@@ -21,7 +21,9 @@ SETS = {
         "written_macro_f1_emotions": 0.75,
         "written_own_macro_f1_emotions": 0.78,
         "written_change": 0.094,
+        "own_written_change": 0.081,
         "word_errors_change": -0.008,
+        "own_word_errors_change": -0.006,
     }
 }
 
@@ -68,7 +70,7 @@ def test_the_figures_are_those_of_the_fitted() -> None:
 
 def test_other_sets_and_conditions_are_told_where_they_were_measured() -> None:
     text = card("mine", fitted({"cedr": 1}, sets=SETS), 100)
-    assert "| brighter | 199 | 0.650 | 0.660 (0.700) | 0.750 (0.780) | +9.4 | -0.8 |" in text
+    assert "| brighter | 199 | 0.650 | 0.660 (0.700) | 0.750 (0.780) | +9.4 (+8.1) | -0.8 (-0.6) |" in text
     assert "15 % word errors" not in card("mine", fitted({"cedr": 1}), 100)
 
 

@@ -84,6 +84,9 @@ def test_each_row_is_decided_by_the_half_it_is_not_in() -> None:
     expected = probabilities(logits, platt(logits[30:], targets[30:]))
     assert scores[:30] == pytest.approx(expected[:30])
     assert thresholds[0] == pytest.approx(choose_thresholds(expected[30:], targets[30:]))
+    others, same = from_other_half(logits, targets, half, varied=-logits)
+    assert others[:30] == pytest.approx(probabilities(-logits, platt(logits[30:], targets[30:]))[:30])
+    assert (same == thresholds).all(), "another form is decided by what was tuned on the first"
 
 
 def test_bootstrap_intervals_hold_the_figure_and_are_the_same_again() -> None:
