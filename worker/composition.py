@@ -112,6 +112,7 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
         stop_on_signals(stop, at_once=True)
     log.info("starting", **settings.printable())
     with ExitStack() as stack, suppress(Stopped):
+        stack.callback(gc.unfreeze)  # What is frozen at the end counts as leaked, and Triton says so at length.
         worker = _assemble(settings, classifier, stop, stack)
         if by_signals:
             stop_on_signals(stop)

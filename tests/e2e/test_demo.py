@@ -26,6 +26,7 @@ def test_the_demo_shows_rows_and_dead_letters_and_leaves_nothing_running(tmp_pat
     for shown in ("emotion_results", "fear", "msg/s", "Object missing required field `text`", "SELECT"):
         assert shown in done.stdout
     assert "Traceback" not in done.stderr
+    assert "leaked" not in done.stderr
     wait_for(
         lambda: not {process.pid for process in _started_by(psutil.Process())} - before,
         what="everything to end",
