@@ -77,7 +77,8 @@ def studied(
     teaching, scored = settings.teaching, set(english.ids)
     if reader(teaching, seed):
         full = [examples for examples in sets if settings.learning.weight(examples.source) == 1]
-        sets = [each for each in (originals(full), originals(sets)) if each][:1]
+        read = originals(full) or originals(sets)
+        sets = [read] if read else []
     return [
         _without(examples, fold, teaching.folds) if scored & set(examples.ids) else examples
         for examples in sets

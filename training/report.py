@@ -14,7 +14,7 @@ from rich.table import Table
 from schemas.normalization import normalize
 from training.augment.noise import add_noise, word_errors
 from training.augmentation import as_spoken
-from training.breakdowns import break_down, compared, mistakes
+from training.breakdowns import break_down, compared, mistakes, weighted_f1
 from training.datasets import load
 from training.errors import UnusableData, UnusableOutput
 from training.evaluation import counts, cross_fitted, from_other_half, measure
@@ -173,12 +173,12 @@ def _change(served: Served, examples: Examples, before: Floats, after: Floats) -
     def counted(logits: Floats) -> tuple[Floats, Floats, Floats]:
         return counts(served.scores(logits), targets, served.thresholds, known)
 
-    def by_other_half(logits: Floats) -> tuple[Floats, Floats, Floats]:
+    def by_other_half(logits: Floats) -> float:
         scores, thresholds = from_other_half(before, targets, examples.parts(2), known, varied=logits)
-        return counts(scores, targets, thresholds, known)
+        return weighted_f1(*counts(scores, targets, thresholds, known))
 
-    by_halves = compared(by_other_half(before), by_other_half(after))
-    return compared(counted(before), counted(after)) | {"change_by_other_half": by_halves["change"]}
+    by_halves = by_other_half(after) - by_other_half(before)
+    return compared(counted(before), counted(after)) | {"change_by_other_half": by_halves}
 
 
 def _misheard(texts: Sequence[str]) -> Iterator[tuple[float, float, list[str]]]:

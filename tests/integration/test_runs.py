@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -256,16 +256,23 @@ def test_a_run_of_another_machine_is_not_swept_when_its_lock_went_with_the_conne
 
 
 @contextmanager
-def no_commit(engine: Engine) -> Iterator[None]:
+def outage(engine: Engine) -> Iterator[None]:
     """Has Postgres go away when a transaction is to be committed."""
 
     def go_away(_: Connection) -> None:
         raise psycopg.OperationalError("the server closed the connection")
 
     event.listen(engine, "commit", go_away)
-    with pytest.raises(DatabaseAway):
+    try:
         yield
-    event.remove(engine, "commit", go_away)
+    finally:
+        event.remove(engine, "commit", go_away)
+
+
+@contextmanager
+def no_commit(engine: Engine) -> Iterator[None]:
+    with outage(engine), pytest.raises(DatabaseAway):
+        yield
 
 
 def test_a_dead_run_whose_row_could_not_be_changed_is_swept_another_time(engine: Engine, work: Path) -> None:
@@ -280,13 +287,9 @@ def test_a_dead_run_whose_row_could_not_be_changed_is_swept_another_time(engine:
 
 
 def test_a_run_that_failed_during_an_outage_is_called_so_when_it_is_over(engine: Engine, work: Path) -> None:
-    def go_away(_: Connection) -> None:
-        raise psycopg.OperationalError("the server closed the connection")
-
-    with pytest.raises(UnknownProtocol), alone(engine, work):  # noqa: PT012 - as above.
-        event.listen(engine, "commit", go_away)
+    with ExitStack() as stack, pytest.raises(UnknownProtocol), alone(engine, work):  # noqa: PT012 - as above.
+        stack.enter_context(outage(engine))
         raise UnknownProtocol("no such store")
-    event.remove(engine, "commit", go_away)
     assert [row.state for row in rows(engine)] == ["running"]
     sweep(engine, work)
     assert ([row.state for row in rows(engine)], list(work.iterdir())) == (["failed"], [])
