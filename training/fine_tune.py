@@ -19,6 +19,7 @@ from training.graphs import can_be_graphed
 from training.lessons import Curriculum, Lesson, collate
 from training.losses import loss_function
 from training.optimization import Average, optimizer_and_schedule
+from training.repeatable import repeatable
 from training.settings import FitSettings, Learning
 from training.trainer import EndAtCheckpoint, InOrder, Tell, arguments_of
 
@@ -85,7 +86,7 @@ def fit(  # noqa: PLR0913 - what makes a run.
             trainer.add_callback(Tell())
         trainer.graphed = learning.cuda_graphs and not learning.torch_compile and can_be_graphed(model)
         last: str | None = get_last_checkpoint(str(where)) if where.is_dir() else None  # type: ignore[no-untyped-call]
-        with _problems(learning):
+        with _problems(learning), repeatable(model):
             trainer.train(resume_from_checkpoint=last)
         trainer.passes = None
         model.zero_grad()
