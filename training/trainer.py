@@ -1,14 +1,16 @@
 """transformers' Trainer, as a curriculum needs it."""
 
 import os
+import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 import torch
-from torch.utils.data import Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from training.graphs import Passes
@@ -98,6 +100,13 @@ class InOrder(Trainer):
         taken: torch.Tensor = loss
         return taken
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches; the processes that make them leave it to this one to see to a signal."""
+        loader: DataLoader[Any] = super().get_train_dataloader()
+        within = getattr(loader, "base_dataloader", loader)  # Accelerate puts a loader of its own around torch's.
+        within.worker_init_fn = partial(_heed_no_signal, within.worker_init_fn)
+        return loader
+
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:  # noqa: ARG002 - the Trainer's.
         """Count none: nobody asks."""
         return 0
@@ -110,6 +119,14 @@ class InOrder(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = train_dataset or self.train_dataset
         return SequentialSampler(dataset)
+
+
+def _heed_no_signal(begin: Callable[[int], None] | None, worker: int) -> None:
+    """Let a process that makes batches live on: who ends a service signals to all that belongs to it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if begin:
+        begin(worker)
 
 
 class Tell(TrainerCallback):

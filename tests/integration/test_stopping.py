@@ -19,6 +19,7 @@ from transformers import TrainerCallback
 
 from schemas.bundle import MANIFEST
 from schemas.emotions import EMOTIONS
+from training import fine_tune
 from training.checkpoints import Resumable
 from training.cli import main
 from training.examples import Examples
@@ -30,6 +31,7 @@ from training.recipes import read_recipe
 from training.retrain_settings import read_settings
 from training.settings import FitSettings, Taken
 from training.stopping import Interrupted, StopSignal, on_signals
+from training.trainer import arguments_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -237,3 +239,29 @@ def test_a_fit_can_be_ended_after_any_step(
     resumed = untaught()
     resumed.fit(Resumable(tmp_path / "cut", StopSignal()))
     assert_same(resumed.model.state_dict(), network.model.state_dict())
+
+
+class SignalToAll(SignalAt):
+    """Signals to the processes that make batches too, as `timeout`, systemd and a terminal do."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if state.global_step + 1 == self._step:
+            children = psutil.Process().children()
+            assert len(children) == args.dataloader_num_workers
+            # By another: of its parent's signals torch sees to itself.
+            subprocess.run(["/bin/kill", *(str(child.pid) for child in children)], check=True)
+        super().on_step_begin(args, state, control, **others)
+
+
+def test_processes_that_make_batches_outlive_a_signal(
+    untaught: Callable[[], Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_two_workers(*given: Any, **named: Any) -> Any:  # As on a GPU.
+        made = arguments_of(*given, **named)
+        made.dataloader_num_workers = 2
+        return made
+
+    monkeypatch.setattr(fine_tune, "arguments_of", with_two_workers)
+    with pytest.raises(Interrupted), on_signals() as stop:
+        untaught().fit(Resumable(tmp_path / "cut", stop), SignalToAll(13))
+    assert last_step(tmp_path / "cut") == 13
