@@ -25,7 +25,8 @@ def load(data: Iterable[str], split: Split) -> list[Examples]:
 
     Args:
         data: folders of a set, folders that hold such folders, names of the sets on the hub, or tables of one's own.
-        split: train or validation; folders that lack it are passed over.
+        split: train, validation or test; what lacks it is passed over. A folder has no test: its `rows_to_drop.json`
+            says which training rows are near one.
 
     Raises:
         UnusableData: a folder or name is unknown, or a set is not in its published form.
@@ -70,11 +71,14 @@ def _from_hub(name: str, split: Split) -> list[Examples]:
     import datasets  # noqa: PLC0415 - folders are read without it.
 
     try:
-        table = datasets.load_dataset(*source.hub, split=source.hub_splits.get(split, split))
+        tables = datasets.load_dataset(*source.hub)
     except (OSError, ValueError, RuntimeError) as error:
         raise UnusableData(f"{name} cannot be had from the hub ({error}). Download it and name its folder") from error
-    examples = convert(source, list(table), name)
-    return [held_out(examples, split) if _is_parted(source.hub_splits) else examples]
+    wanted = source.hub_splits.get(split, split)
+    if wanted not in tables:
+        return []
+    examples = convert(source, list(tables[wanted]), name)
+    return [held_out(examples, split) if split != "test" and _is_parted(source.hub_splits) else examples]
 
 
 def _from_folder(folder: Path, source: Source, split: Split) -> Examples:

@@ -71,7 +71,7 @@ def training_sets(settings: FitSettings) -> tuple[list[Examples], list[Examples]
     evaluation = load(settings.data, "validation")
     validation = measured(evaluation, settings)
     sets = [*load(settings.data, "train"), *synthetic(settings)]
-    sets, leaks = without_leaks(sets, evaluation)
+    sets, leaks = without_leaks(sets, [*evaluation, *load(settings.data, "test")])
     sets = [with_back_translations(examples, settings) for examples in sets]
     if not any(settings.learning.weight(examples.source) for examples in sets):
         raise UnusableData("none of the training sets weighs anything on the served head: see learning.served_weight")
@@ -102,7 +102,8 @@ def with_teaching(
     lines = read_lines(settings.teaching.unlabelled, settings.teaching.unlabelled_lines)
     sets = _taught_by_teachers(sets, settings, checkpoints, state)
     if lines:
-        sets += without_leaks([_labelled_by_a_student(lines, sets, settings, checkpoints, state)], evaluation)[0]
+        labelled_lines = _labelled_by_a_student(lines, sets, settings, checkpoints, state)
+        sets += without_leaks([labelled_lines], [*evaluation, *load(settings.data, "test")])[0]
     return sets
 
 

@@ -21,7 +21,7 @@ from schemas.emotions import EMOTIONS
 from training.errors import UnusableData
 from training.examples import Examples
 
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "test"]
 Rows = Sequence[Mapping[str, Any]]
 
 FINE: Final = tuple(
@@ -69,7 +69,7 @@ def grouped(fine: NDArray[np.float32]) -> NDArray[np.float32]:
 class Source:
     """Where a set is published, and how its rows become examples.
 
-    A set that gives one file for both splits is parted by the hash of the text: a tenth validates.
+    A set that gives one file for training and validation is parted by the hash of the text: a tenth validates.
     """
 
     name: str

@@ -170,7 +170,12 @@ def test_another_model_may_teach(bundle: Path, data: Path, base: Path, tmp_path:
 def test_a_row_that_repeats_an_evaluation_row_is_refused(data: Path, base: Path, tmp_path: Path) -> None:
     table = tmp_path / "own.csv"
     leak = (data / "ru_go_emotions" / "validation.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[0]
-    table.write_text(f"text,emotions\n{leak.upper()},joy\nсовсем другие слова,anger\n", encoding="utf-8")
+    test = "этого прежде никто не слышал"
+    table.write_text(
+        f"text,emotions,split\n{leak.upper()},joy,train\nсовсем другие слова,anger,train\n"
+        f"{test},joy,test\n{test.upper()},joy,train\n",
+        encoding="utf-8",
+    )
     both = tmp_path / "both"
     both.mkdir()
     (both / "ru_go_emotions").symlink_to(data / "ru_go_emotions")
