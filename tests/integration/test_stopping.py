@@ -244,9 +244,13 @@ def test_a_fit_can_be_ended_after_any_step(
 class SignalToAll(SignalAt):
     """Signals to the processes that make batches too, as `timeout`, systemd and a terminal do."""
 
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self._services = set(psutil.Process().children())
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         if state.global_step + 1 == self._step:
-            children = psutil.Process().children()
+            children = set(psutil.Process().children()) - self._services
             assert len(children) == args.dataloader_num_workers
             # By another: of its parent's signals torch sees to itself.
             subprocess.run(["/bin/kill", *(str(child.pid) for child in children)], check=True)
