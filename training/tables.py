@@ -1,8 +1,8 @@
 """Labelled texts of a user's own: a CSV, TSV or JSON-lines file with the columns `text` and `emotions`.
 
 Columns beside those two, all optional: `id`; `original`, the text in English, which teachers read in its place (see
-`training.distillation`); `annotated`, the emotions that could have been given, where not all seven; `split`, train or
-validation.
+`training.distillation`); `annotated`, the emotions that could have been given, where not all seven; `split`, train,
+validation or test.
 """
 
 import csv
