@@ -1,7 +1,6 @@
 """transformers' Trainer, as a curriculum needs it."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -101,10 +100,10 @@ class InOrder(Trainer):
         return taken
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches; the processes that make them leave it to this one to see to a signal."""
+        """Return the batches; the processes that make them leave signals to this one, which checkpoints first."""
         loader: DataLoader[Any] = super().get_train_dataloader()
         within = getattr(loader, "base_dataloader", loader)  # Accelerate puts a loader of its own around torch's.
-        within.worker_init_fn = partial(_heed_no_signal, within.worker_init_fn)
+        within.worker_init_fn = partial(_apart, within.worker_init_fn)
         return loader
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:  # noqa: ARG002 - the Trainer's.
@@ -121,10 +120,12 @@ class InOrder(Trainer):
         return SequentialSampler(dataset)
 
 
-def _heed_no_signal(begin: Callable[[int], None] | None, worker: int) -> None:
-    """Let a process that makes batches live on: who ends a service signals to all that belongs to it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _apart(begin: Callable[[int], None] | None, worker: int) -> None:
+    """Take a process that makes batches out of the reach of signals to all of a group, as `timeout` and Ctrl-C send.
+
+    Its parent's own still end it, and so does its parent's end.
+    """
+    os.setsid()
     if begin:
         begin(worker)
 
