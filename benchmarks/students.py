@@ -87,12 +87,12 @@ def main() -> None:
         )
 
     recipe = settings_of([], "recipe")
-    sets, evaluation = training_sets(recipe)
+    sets, evaluation, guarded = training_sets(recipe)
     data = fingerprint(sets)
     given.keep.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(given.keep / "teaching", run_fingerprint(recipe, data))
     state = PartialState(cpu=not torch.cuda.is_available())
-    taught = with_teaching(sets, evaluation, recipe, checkpoints, state)
+    taught = with_teaching(sets, guarded, recipe, checkpoints, state)
     material = given.keep / "material.pickle"
     with material.open("wb") as file:
         pickle.dump((taught, evaluation), file)

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 from zlib import crc32
 
 import numpy as np
@@ -78,22 +78,25 @@ def _from_hub(name: str, split: Split) -> list[Examples]:
     if wanted not in tables:
         return []
     examples = convert(source, list(tables[wanted]), name)
-    return [held_out(examples, split) if split != "test" and _is_parted(source.hub_splits) else examples]
+    return [held_out(examples, split) if _is_parted(source.hub_splits, split) else examples]
 
 
 def _from_folder(folder: Path, source: Source, split: Split) -> Examples:
     file = folder / source.files[split]
     examples = convert(source, _rows(file, source), str(file))
-    if split != "train" and not _is_parted(source.files):
+    parted = _is_parted(source.files, split)
+    if split != "train" and not parted:
         return examples
     drop, ids = _to_drop(folder.parent, f"{folder.name}/{file.name}")
     keep = [at not in drop and identity not in ids for at, identity in enumerate(examples.ids)]
     kept = examples.take(np.flatnonzero(keep))
-    return held_out(kept, split) if _is_parted(source.files) else kept
+    return held_out(kept, split) if parted else kept
 
 
-def _is_parted(places: Mapping[Split, str]) -> bool:
-    return places.get("validation") == places.get("train", "train")
+def _is_parted(places: Mapping[Split, str], split: Split) -> bool:
+    """Say whether another split lies in the same place."""
+    taken = [places.get(each, each) for each in get_args(Split)]
+    return taken.count(places.get(split, split)) > 1
 
 
 def _rows(file: Path, source: Source) -> Rows:

@@ -3,6 +3,7 @@
 import hashlib
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 import torch
@@ -48,11 +49,11 @@ def fit_bundle(settings: FitSettings, stop: StopSignal | None = None) -> Manifes
     """
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=4))
     ensure_free(settings.output)
-    sets, evaluation = training_sets(settings)
+    sets, evaluation, guarded = training_sets(settings)
     data = fingerprint(sets)
     with state.main_process_first():
         checkpoints = Checkpoints(settings.output, run_fingerprint(settings, data), stop)
-    sets = with_teaching(sets, evaluation, settings, checkpoints, state)
+    sets = with_teaching(sets, guarded, settings, checkpoints, state)
     student = fit_student(sets, settings, resumable=checkpoints.fit("student"))
     if not state.is_main_process:
         return None
@@ -62,16 +63,25 @@ def fit_bundle(settings: FitSettings, stop: StopSignal | None = None) -> Manifes
     return manifest
 
 
-def training_sets(settings: FitSettings) -> tuple[list[Examples], list[Examples]]:
-    """Read what a run learns from, without rows that leak from what it is measured on; and the latter.
+class TrainingSets(NamedTuple):
+    """What a run learns from, what it is measured on, and what no row may be near to: that, and what tests others."""
+
+    learned: list[Examples]
+    evaluation: list[Examples]
+    guarded: list[Examples]
+
+
+def training_sets(settings: FitSettings) -> TrainingSets:
+    """Read what a run learns from, without rows that leak from what it or another is measured on; and the latter.
 
     Raises:
         UnusableData: a set cannot be used, none teaches the served emotions, or one emotion has no row.
     """
     evaluation = load(settings.data, "validation")
     validation = measured(evaluation, settings)
+    guarded = [*evaluation, *load(settings.data, "test")]
     sets = [*load(settings.data, "train"), *synthetic(settings)]
-    sets, leaks = without_leaks(sets, [*evaluation, *load(settings.data, "test")])
+    sets, leaks = without_leaks(sets, guarded)
     sets = [with_back_translations(examples, settings) for examples in sets]
     if not any(settings.learning.weight(examples.source) for examples in sets):
         raise UnusableData("none of the training sets weighs anything on the served head: see learning.served_weight")
@@ -81,7 +91,7 @@ def training_sets(settings: FitSettings) -> tuple[list[Examples], list[Examples]
             raise UnusableData(f"no row of the training sets carries {emotion}: add a set that has some")
     rows = {examples.source: len(examples) for examples in sets}
     log.info("data is read", **rows, validation=len(validation), refused_as_leaks=len(leaks))
-    return sets, evaluation
+    return TrainingSets(sets, evaluation, guarded)
 
 
 def run_fingerprint(settings: FitSettings, data: str) -> str:
@@ -92,7 +102,7 @@ def run_fingerprint(settings: FitSettings, data: str) -> str:
 
 def with_teaching(
     sets: list[Examples],
-    evaluation: list[Examples],
+    guarded: list[Examples],
     settings: FitSettings,
     checkpoints: Checkpoints,
     state: PartialState,
@@ -102,8 +112,7 @@ def with_teaching(
     lines = read_lines(settings.teaching.unlabelled, settings.teaching.unlabelled_lines)
     sets = _taught_by_teachers(sets, settings, checkpoints, state)
     if lines:
-        labelled_lines = _labelled_by_a_student(lines, sets, settings, checkpoints, state)
-        sets += without_leaks([labelled_lines], [*evaluation, *load(settings.data, "test")])[0]
+        sets += without_leaks([_labelled_by_a_student(lines, sets, settings, checkpoints, state)], guarded)[0]
     return sets
 
 

@@ -53,12 +53,12 @@ def search_recipe(
     """
     ranges = _ranges(space)
     settings = read_recipe(recipe, output=output.with_suffix(""), **given)
-    sets, evaluation = training_sets(settings)
+    sets, evaluation, guarded = training_sets(settings)
     rows = measured(evaluation, settings)
     tuned = rows.take(np.flatnonzero(rows.parts(2) == 0))
     checkpoints = Checkpoints(study, run_fingerprint(settings, fingerprint(sets)))
     state = PartialState(cpu=not torch.cuda.is_available())
-    sets = with_teaching(sets, evaluation, settings, checkpoints, state)
+    sets = with_teaching(sets, guarded, settings, checkpoints, state)
     storage = optuna.storages.RDBStorage(f"sqlite:///{study}")
     record = optuna.create_study(
         study_name=study.stem,
