@@ -25,8 +25,8 @@ def load(data: Iterable[str], split: Split) -> list[Examples]:
 
     Args:
         data: folders of a set, folders that hold such folders, names of the sets on the hub, or tables of one's own.
-        split: train, validation or test; what lacks it is passed over. A folder has no test: its `rows_to_drop.json`
-            says which training rows are near one.
+        split: train, validation or test; what lacks it is passed over. Beside a folder without its set's test, a
+            `rows_to_drop.json` can say which training rows are near it.
 
     Raises:
         UnusableData: a folder or name is unknown, or a set is not in its published form.

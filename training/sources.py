@@ -197,14 +197,14 @@ SOURCES: Final = (
     Source(
         name="goemotions",
         hub=("go_emotions", "simplified"),
-        files={"train": "train.tsv", "validation": "dev.tsv"},
+        files={"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"},
         columns=("text", "labels", "id"),
         convert=_goemotions,
     ),
     Source(
         name="ru_izard_emotions",
         hub=("Djacon/ru-izard-emotions", None),
-        files={"train": "train.csv", "validation": "val.csv"},
+        files={"train": "train.csv", "validation": "val.csv", "test": "test.csv"},
         columns=("text", *EMOTIONS),
         convert=_columns,
     ),

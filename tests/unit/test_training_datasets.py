@@ -65,6 +65,12 @@ def test_validation_rows_are_read_from_their_own_file(goemotions: Path) -> None:
     assert (examples.ids, emotions(examples)) == (["dd", "ee"], [{"sadness"}, {"neutral"}])
 
 
+def test_a_folder_that_holds_its_test_gives_it_too(goemotions: Path) -> None:
+    write(goemotions / "goemotions" / "test.tsv", "Wow\t26\tff")
+    [examples] = load([str(goemotions)], "test")
+    assert (examples.source, examples.ids) == ("goemotions", ["ff"])
+
+
 def test_a_folder_of_folders_gives_all_sets_in_it(goemotions: Path) -> None:
     assert [examples.source for examples in load([str(goemotions)], "train")] == ["goemotions", "ru_go_emotions"]
 
