@@ -7,6 +7,7 @@ serves whoever has parallel text. Other models may teach too.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import structlog
@@ -26,6 +27,9 @@ from training.thresholds import probabilities
 log = structlog.get_logger(__name__)
 
 Floats = NDArray[np.float32]
+
+_STEPS: Final = 2**16 - 1
+"""Between 0 and 1, for what one network says to another."""
 
 
 def originals(sets: Sequence[Examples]) -> Examples | None:
@@ -119,6 +123,7 @@ def heard(logits: Floats, names: Sequence[str]) -> Floats:
     """Return what a teacher says: the served head's probabilities and, where it has them, its fine labels'.
 
     Two heads that learned the same labels, once in seven groups, err in different rows: their mean is the better.
+    Rounded to sixteen bits, so that what sums differ by from one machine to another rarely reaches who learns from it.
 
     Args:
         logits: n x columns of all heads.
@@ -129,10 +134,10 @@ def heard(logits: Floats, names: Sequence[str]) -> Floats:
     """
     scores = probabilities(logits)
     served = scores[:, : len(EMOTIONS)]
-    if FINE_HEAD not in names:
-        return served
-    fine = scores[:, -len(FINE) :]
-    return np.hstack([(served + grouped(fine)) / 2, fine])
+    if FINE_HEAD in names:
+        fine = scores[:, -len(FINE) :]
+        served = np.hstack([(served + grouped(fine)) / 2, fine])
+    return (np.rint(served * _STEPS) / _STEPS).astype(np.float32)
 
 
 def _plainly(settings: FitSettings) -> FitSettings:

@@ -21,9 +21,16 @@ def test_a_teacher_says_the_mean_of_what_its_two_heads_say_of_an_emotion() -> No
     logits[0, [0, 14 + FINE.index("annoyance")]] = 50, 0
     said = heard(logits, ["served", "cedr", FINE_HEAD])
     assert said.shape == (1, 35)
-    assert said[0, 0] == pytest.approx((1 + 0.5) / 2)
-    assert said[0, 7 + FINE.index("annoyance")] == pytest.approx(0.5)
+    assert said[0, 0] == pytest.approx((1 + 0.5) / 2, abs=1e-5)
+    assert said[0, 7 + FINE.index("annoyance")] == pytest.approx(0.5, abs=1e-5)
     assert heard(logits, ["served", "cedr"]).shape == (1, 7)
+
+
+def test_what_a_teacher_says_hides_the_last_bits_of_its_sums() -> None:
+    logits = np.array([[0.3, -2, 1, 4, -7, 0, 0.1]], np.float32)
+    said = heard(logits, ["served"])
+    assert (said == heard(logits + np.float32(1e-7), ["served"])).all()
+    assert said[0, 0] == pytest.approx(1 / (1 + np.exp(-0.3)), abs=1e-5)
 
 
 def test_an_emotion_is_absent_where_all_its_fine_labels_are() -> None:
