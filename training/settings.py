@@ -28,7 +28,7 @@ Some = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-_EPOCHS: Final = {"ru_go_emotions": 8, "goemotions": 2, "cedr": 6, "brighter": 8, OTHER: 3}
+_EPOCHS: Final = {"ru_go_emotions": 10, "goemotions": 3, "cedr": 6, "brighter": 8, OTHER: 3}
 _SERVED_WEIGHT: Final = {"cedr": 0.15, "brighter": 0.15, "ru_izard_emotions": 0.0, "xed": 0.0, OTHER: 1.0}
 
 
@@ -186,7 +186,7 @@ class Augmentation(_Part):
     """
 
     spoken: Share = 0.75
-    noisy: Share = 0.5
+    noisy: Share = 0.6
     word_error_rate: Share = 0.15
     synonyms: Share = 0.0
     emoji: Share = 0.0
