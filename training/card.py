@@ -42,7 +42,8 @@ classify("ну сколько можно ждать я уже третий ра�
 
 An emotion is assigned where its score reaches its threshold in `manifest.json`. The scores are calibrated (Platt
 scaling, folded into the output layer). The text is expected as `schemas.normalization.normalize` returns it (version
-{normalizer}): lower case, е for ё.
+{normalizer}): lower case, е for ё. The worker cuts a text at {max_tokens} tokens; elsewhere give
+`truncation=True, max_length={max_tokens}` for texts that may be longer.
 
 Base encoder: {base}{base_licence}. Vocabulary cut to {vocabulary:,} pieces. Version {version}.
 
@@ -121,6 +122,7 @@ def card(name: str, manifest: Manifest, vocabulary: int) -> str:
     served, ours = metrics["as_served"], metrics.get("network") == POOLED
     head = _HEAD.format(
         name=name,
+        max_tokens=manifest.max_tokens,
         network=_OURS if ours else _PLAIN,
         first="import networks  # Makes the network known to transformers.\n" if ours else "",
         version=manifest.version,
