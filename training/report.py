@@ -12,23 +12,19 @@ from rich.progress import Progress
 from rich.table import Table
 
 from schemas.normalization import normalize
-from training.augment.noise import add_noise, word_errors
 from training.augmentation import as_spoken
-from training.breakdowns import break_down, compared, mistakes, weighted_f1
+from training.breakdowns import break_down, mistakes
 from training.datasets import load
 from training.errors import UnusableData, UnusableOutput
-from training.evaluation import counts, cross_fitted, from_other_half, measure
+from training.evaluation import cross_fitted, from_other_half, measure
 from training.examples import Examples
 from training.html_report import page
+from training.robustness import WORD_ERROR_PASSES, by_word_errors, changed
 from training.served import Served, open_served
 from training.thresholds import Floats
 
-WORD_ERROR_RATES: Final = (0.05, 0.10, 0.15, 0.25)
-"""At which robustness is measured, beside 0."""
-
 _FIGURES: Final = ("f1", "average_precision", "ece", "threshold", "support")
 _SCORED_TOGETHER: Final = 1024
-_SEED: Final = 0
 
 
 def evaluate_bundle(
@@ -77,7 +73,7 @@ def evaluate(
         thresholds tuned on one half of the set and measured on the other, both ways), other_half (the same as one
         figure over all rows), what `break_down` gives, written (punctuation kept: as_served, other_half, and the
         change of weighted F1 from the ASR form, as served and by the other half's tuning), and with an output
-        word_errors (a list over the rates, as changes).
+        word_errors (a list over the rates, as changes; where their cost is limited, over three draws of them).
 
     Raises:
         TrainingError: there is no Russian set, or the output cannot be written.
@@ -88,7 +84,7 @@ def evaluate(
     if output:
         _make(output)
     figures, worst = {}, {}
-    with _watched(served, russian, passes=2 + (len(WORD_ERROR_RATES) if output else 0)) as logits:
+    with _watched(served, russian, passes=2 + (WORD_ERROR_PASSES if output else 0)) as logits:
         for examples in russian:
             spoken = logits([as_spoken(text) for text in examples.texts])
             figures[examples.source] = _measured(served, examples, spoken, logits, misheard=output is not None)
@@ -132,7 +128,7 @@ def _measured(
         "written": _written(served, examples, spoken, logits),
     }
     if misheard:
-        figures["word_errors"] = _with_word_errors(served, examples, spoken, logits)
+        figures["word_errors"] = by_word_errors(served, examples, spoken, logits)
     return figures
 
 
@@ -150,45 +146,7 @@ def _written(
     served: Served, examples: Examples, spoken: Floats, logits: Callable[[Sequence[str]], Floats]
 ) -> dict[str, Any]:
     written = logits([normalize(text) for text in examples.texts])
-    return _both_ways(served, examples, written) | _change(served, examples, spoken, written)
-
-
-def _with_word_errors(
-    served: Served, examples: Examples, spoken: Floats, logits: Callable[[Sequence[str]], Floats]
-) -> list[dict[str, Any]]:
-    measured = [{"rate": 0.0, "measured_rate": 0.0, **_change(served, examples, spoken, spoken)}]
-    for rate, came_out, texts in _misheard(examples.texts):
-        change = _change(served, examples, spoken, logits(texts))
-        measured.append({"rate": rate, "measured_rate": came_out, **change})
-    return measured
-
-
-def _change(served: Served, examples: Examples, before: Floats, after: Floats) -> dict[str, Any]:
-    """Compare two forms of a set, as served and by the other half's tuning.
-
-    Thresholds that were chosen on the very rows, in one form, flatter that form.
-    """
-    targets, known = examples.targets, examples.annotated
-
-    def counted(logits: Floats) -> tuple[Floats, Floats, Floats]:
-        return counts(served.scores(logits), targets, served.thresholds, known)
-
-    def by_other_half(logits: Floats) -> float:
-        scores, thresholds = from_other_half(before, targets, examples.parts(2), known, varied=logits)
-        return weighted_f1(*counts(scores, targets, thresholds, known))
-
-    by_halves = by_other_half(after) - by_other_half(before)
-    return compared(counted(before), counted(after)) | {"change_by_other_half": by_halves}
-
-
-def _misheard(texts: Sequence[str]) -> Iterator[tuple[float, float, list[str]]]:
-    """Yield each rate, the word error rate that came out, and the texts as the model will see them."""
-    said = [as_spoken(text) for text in texts]
-    words = max(1, sum(len(text.split()) for text in said))
-    for rate in WORD_ERROR_RATES:
-        random = np.random.default_rng(_SEED)
-        heard = [as_spoken(add_noise(text, rate, random)) for text in said]
-        yield rate, sum(map(word_errors, said, heard)) / words, heard
+    return _both_ways(served, examples, written) | changed(served, examples, spoken, [written])
 
 
 def _make(output: Path) -> None:

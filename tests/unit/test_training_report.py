@@ -11,10 +11,15 @@ import pytest
 from manifests import manifest
 
 from schemas.emotions import EMOTIONS
+from training.augment.noise import add_noise
+from training.augmentation import as_spoken
+from training.breakdowns import weighted_f1
 from training.card import summary
 from training.errors import UnusableData, UnusableOutput
+from training.evaluation import counts
 from training.examples import Examples
-from training.report import WORD_ERROR_RATES, evaluate
+from training.report import evaluate
+from training.robustness import WORD_ERROR_RATES
 from training.served import Served
 
 STEMS = ("злюсь", "мерзко", "страшно", "рада", "грустно", "неожиданно", "обычно")
@@ -118,6 +123,21 @@ def test_metrics_hold_every_condition_of_every_russian_set(written: Path) -> Non
         assert measured["written"]["as_served"]["rows"] == measured["as_served"]["rows"]
     assert "sadness" in metrics["brighter"]["as_served"]["emotions"]
     assert "neutral" not in metrics["brighter"]["as_served"]["emotions"]
+
+
+def test_the_limited_cost_is_that_of_three_draws_of_errors_together(written: Path) -> None:
+    rows = examples("ru_go_emotions", 210)
+    served = Served(manifest(), logits)
+    drawn = []
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        heard = [as_spoken(add_noise(as_spoken(text), 0.15, random)) for text in rows.texts]
+        drawn.append(counts(served.scores(logits(heard)), rows.targets, served.thresholds, rows.annotated))
+    metrics = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
+    [limited] = [each for each in metrics["ru_go_emotions"]["word_errors"] if each["rate"] == 0.15]
+    together = weighted_f1(*(np.concatenate(each) for each in zip(*drawn, strict=True)))
+    assert limited["weighted_f1"] == pytest.approx(together, abs=1e-6)
+    assert together != pytest.approx(weighted_f1(*drawn[0]), abs=1e-4)
 
 
 def test_without_an_output_word_errors_are_not_measured() -> None:
