@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
-from transformers.trainer_utils import get_last_checkpoint
 
 from training.checkpoints import Resumable
 from training.errors import OutOfMemory, UnusableRecipe, first_line
@@ -21,7 +20,7 @@ from training.losses import loss_function
 from training.optimization import Average, optimizer_and_schedule
 from training.repeatable import repeatable
 from training.settings import FitSettings, Learning
-from training.trainer import EndAtCheckpoint, InOrder, Tell, arguments_of
+from training.trainer import EndAtCheckpoint, InOrder, Tell, Whole, arguments_of, last_whole
 
 
 def curriculum(lessons: Sequence[Lesson], tokenizer: Any, settings: FitSettings, seed: int) -> Curriculum:
@@ -67,7 +66,7 @@ def fit(  # noqa: PLR0913 - what makes a run.
     own: list[TrainerCallback] = [Average(model, learning.ema)] if learning.ema else []
     with _folder(resumable) as where:
         if resumable:
-            own.append(EndAtCheckpoint(resumable.stop))
+            own += [EndAtCheckpoint(resumable.stop), Whole()]
         steps = -(-len(lined_up) // learning.batch_size)
         arguments = arguments_of(where, settings, seed, steps, keeps=resumable is not None, quiet=quiet)
         positives = _positives(lessons, learning.class_weights, arguments.device)
@@ -85,9 +84,9 @@ def fit(  # noqa: PLR0913 - what makes a run.
         if arguments.disable_tqdm and not quiet:
             trainer.add_callback(Tell())
         trainer.graphed = learning.cuda_graphs and not learning.torch_compile and can_be_graphed(model)
-        last: str | None = get_last_checkpoint(str(where)) if where.is_dir() else None  # type: ignore[no-untyped-call]
+        last = last_whole(where)
         with _problems(learning), repeatable(model):
-            trainer.train(resume_from_checkpoint=last)
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
         trainer.passes = None
         model.zero_grad()
         # Accelerate wraps forward in autocast, in place; scores are to be those of plain float32.

@@ -1,6 +1,7 @@
 """transformers' Trainer, as a curriculum needs it."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,8 +12,10 @@ import structlog
 import torch
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from training.graphs import Passes
+from training.optimization import checkpoint
 from training.settings import FitSettings
 from training.stopping import StopSignal
 
@@ -22,7 +25,9 @@ _STEPS_TO_AGREE: Final = 10
 """A question that torchrun's processes wait for costs too much after each step."""
 
 _CHECKPOINTS: Final = 5
-"""How many a run leaves, evenly spread; only the last is kept."""
+"""How many a run leaves, evenly spread; only the last whole one is kept."""
+
+_WHOLE: Final = "whole"
 
 
 def arguments_of(  # noqa: PLR0913 - what makes a run.
@@ -53,7 +58,6 @@ def arguments_of(  # noqa: PLR0913 - what makes a run.
         logging_nan_inf_filter=False,  # It would wait for the GPU at each step.
         save_strategy="steps" if keeps else "no",
         save_steps=max(1, -(-steps // _CHECKPOINTS)),
-        save_total_limit=1,
         logging_steps=max(1, min(100, steps // 20)),
         disable_tqdm=quiet or not sys.stderr.isatty(),
         report_to="none",  # Ours are given as callbacks.
@@ -137,6 +141,29 @@ class Tell(TrainerCallback):
         """Log the loss."""
         if "loss" in (logs or {}):
             log.info("learning", step=state.global_step, of=state.max_steps, loss=round(float(logs["loss"]), 4))
+
+
+class Whole(TrainerCallback):
+    """Marks a checkpoint as whole, and only then removes the one before: a kill may leave half of one.
+
+    It comes after all that save something of their own.
+    """
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
+        """Mark it."""
+        if not state.is_world_process_zero:
+            return
+        new = checkpoint(args, state)
+        (new / _WHOLE).touch()
+        for other in new.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+            if other != new:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def last_whole(folder: Path) -> Path | None:
+    """Return the last checkpoint of a run that nothing is missing of, if there is one."""
+    whole = [file.parent for file in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{_WHOLE}")]
+    return max(whole, key=lambda found: int(found.name.rpartition("-")[2]), default=None)
 
 
 class EndAtCheckpoint(TrainerCallback):

@@ -78,6 +78,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_figures(data: Path, base: Pat
     assert not cut_off.exists()
     teachers = {path: path.stat().st_mtime_ns for path in checkpoints.glob("teacher-*.npy")}
     assert len(teachers) == 2
+    half = checkpoints / "student" / "checkpoint-9999"  # What a kill leaves that comes while one is written.
+    half.mkdir()
+    (half / "trainer_state.json").write_text("{", encoding="utf-8")
 
     resumed = fit(data, base, cut_off, settings)
 
