@@ -18,6 +18,7 @@ import torch
 import yaml
 from accelerate import PartialState
 
+from training.breakdowns import LIMITED_RATE
 from training.checkpoints import Checkpoints
 from training.examples import Examples, fingerprint
 from training.finishing import finish
@@ -53,7 +54,7 @@ def line(name: str, folder: Path, evaluation: list[Examples]) -> str:
     measured = evaluate(open_served(folder), evaluation, folder)
     main = measured["ru_go_emotions"]
     halves = [half["measured"] for half in main["cross_fitted"]]
-    [errors] = [each["change_by_other_half"] for each in main["word_errors"] if each["rate"] == 0.15]
+    [errors] = [each["change_by_other_half"] for each in main["word_errors"] if each["rate"] == LIMITED_RATE]
     worst = max(each["ece"] for half in halves for each in half["emotions"].values())
     cells = [
         name,
