@@ -3,17 +3,20 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from training.stopping import StopSignal
 
 log = structlog.get_logger(__name__)
 
 Floats = NDArray[np.float32]
+
+_WHOLE: Final = "whole"
 
 
 class Resumable(NamedTuple):
@@ -72,3 +75,22 @@ def save(file: Path, array: Floats) -> None:
     unfinished = file.with_suffix(".unfinished.npy")
     np.save(unfinished, array)
     unfinished.rename(file)
+
+
+def of_step(args: Any, state: Any) -> Path:
+    """Return the folder of the Trainer's checkpoint after the step that it has got to."""
+    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+
+
+def keep_whole(new: Path) -> None:
+    """Mark the Trainer's checkpoint as whole, and remove all others of its fit."""
+    (new / _WHOLE).touch()
+    for other in new.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        if other != new:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def last_whole(folder: Path) -> Path | None:
+    """Return the last checkpoint of a fit that nothing is missing of, if there is one."""
+    whole = [file.parent for file in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{_WHOLE}")]
+    return max(whole, key=lambda found: int(found.name.rpartition("-")[2]), default=None)

@@ -12,7 +12,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
-from training.checkpoints import Resumable
+from training.checkpoints import Resumable, last_whole
 from training.errors import OutOfMemory, UnusableRecipe, first_line
 from training.graphs import can_be_graphed
 from training.lessons import Curriculum, Lesson, collate
@@ -20,7 +20,7 @@ from training.losses import loss_function
 from training.optimization import Average, optimizer_and_schedule
 from training.repeatable import repeatable
 from training.settings import FitSettings, Learning
-from training.trainer import EndAtCheckpoint, InOrder, Tell, Whole, arguments_of, last_whole
+from training.trainer import EndAtCheckpoint, InOrder, Tell, Whole, arguments_of
 
 
 def curriculum(lessons: Sequence[Lesson], tokenizer: Any, settings: FitSettings, seed: int) -> Curriculum:

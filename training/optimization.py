@@ -1,14 +1,13 @@
 """How the weights move: rates by layer, optimizer and schedule by name, averaged weights."""
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments, get_scheduler
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.training_args import OptimizerNames
 
+from training.checkpoints import of_step
 from training.errors import UnusableRecipe, first_line
 from training.settings import Learning
 
@@ -69,11 +68,6 @@ def optimizer_and_schedule(model: Any, learning: Learning, steps: int, arguments
     return adam, schedule
 
 
-def checkpoint(args: Any, state: Any) -> Path:
-    """Return the folder of the Trainer's checkpoint after the step that it has got to."""
-    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-
-
 class Average(TrainerCallback):
     """Keeps an exponential moving average of the weights, which takes their place in the end.
 
@@ -93,7 +87,7 @@ class Average(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Go on from the average of the checkpoint that the run goes on from."""
-        file = checkpoint(args, state) / _AVERAGE
+        file = of_step(args, state) / _AVERAGE
         if file.is_file():
             self._average = torch.load(file, map_location=args.device, weights_only=True)
 
@@ -109,7 +103,7 @@ class Average(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Keep the average beside the checkpoint."""
         if state.is_world_process_zero:  # All have the same, and would write it at the same time.
-            torch.save(self._average, checkpoint(args, state) / _AVERAGE)
+            torch.save(self._average, of_step(args, state) / _AVERAGE)
 
     @torch.no_grad()
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.

@@ -1,7 +1,6 @@
 """transformers' Trainer, as a curriculum needs it."""
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -12,10 +11,9 @@ import structlog
 import torch
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from training.checkpoints import keep_whole, of_step
 from training.graphs import Passes
-from training.optimization import checkpoint
 from training.settings import FitSettings
 from training.stopping import StopSignal
 
@@ -26,8 +24,6 @@ _STEPS_TO_AGREE: Final = 10
 
 _CHECKPOINTS: Final = 5
 """How many a run leaves, evenly spread; only the last whole one is kept."""
-
-_WHOLE: Final = "whole"
 
 
 def arguments_of(  # noqa: PLR0913 - what makes a run.
@@ -151,19 +147,8 @@ class Whole(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
         """Mark it."""
-        if not state.is_world_process_zero:
-            return
-        new = checkpoint(args, state)
-        (new / _WHOLE).touch()
-        for other in new.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-            if other != new:
-                shutil.rmtree(other, ignore_errors=True)
-
-
-def last_whole(folder: Path) -> Path | None:
-    """Return the last checkpoint of a run that nothing is missing of, if there is one."""
-    whole = [file.parent for file in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{_WHOLE}")]
-    return max(whole, key=lambda found: int(found.name.rpartition("-")[2]), default=None)
+        if state.is_world_process_zero:
+            keep_whole(of_step(args, state))
 
 
 class EndAtCheckpoint(TrainerCallback):
