@@ -18,7 +18,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from worker.composition import released_model
+from worker.inference.load import released_model
 
 TRICKLE_PER_S = 20
 

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from schemas.transcripts import InvalidTranscript, decode
-from worker.database import connect
-from worker.embedded import embedded_kafka, embedded_postgres, free_port
-from worker.migrate import migrate
+from worker.demo.services import embedded_kafka, embedded_postgres, free_port
+from worker.storage.database import connect
+from worker.storage.migrate import migrate
 
 TOPIC: Final = "transcripts"
 DEAD_LETTERS: Final = "transcripts.dead-letters"
@@ -173,9 +173,8 @@ class WorkerProcess:
         }
 
     def memory_mb(self, which: str = "VmRSS") -> float:
-        """Return the resident memory in megabytes; VmHWM is its peak. Source: proc_pid_status(5)."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:")) * 1024 / 1e6
+        """Return its resident memory, as `resident_mb` does."""
+        return resident_mb(self._process.pid, which)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that all its threads have used; source: proc_pid_stat(5), utime and stime."""
@@ -186,6 +185,12 @@ class WorkerProcess:
         """End it as an operator does."""
         self._process.terminate()
         self._process.wait(30)
+
+
+def resident_mb(process: int | Literal["self"], which: str = "VmRSS") -> float:
+    """Return a process's resident memory in megabytes; VmHWM is its peak. Source: proc_pid_status(5)."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:")) * 1024 / 1e6
 
 
 @contextmanager

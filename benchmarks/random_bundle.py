@@ -5,10 +5,10 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from registry.write import now, write_bundle
 from schemas.bundle import Calibration, Manifest
 from schemas.emotions import EMOTIONS
 from schemas.normalization import NORMALIZER
-from training.bundles import now, write_bundle
 
 
 def make_random_bundle(base: Path, folder: Path) -> None:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from sqlalchemy import text
 
 from schemas.bundle import MANIFEST, read_manifest
-from worker.composition import released_model
+from worker.inference.load import released_model
 
 WARM_UP = 256
 CANDIDATE = "candidate-of-the-benchmark"

@@ -18,17 +18,18 @@ import torch
 import yaml
 from accelerate import PartialState
 
-from training.breakdowns import LIMITED_RATE
-from training.checkpoints import Checkpoints
-from training.examples import Examples, fingerprint
-from training.finishing import finish
-from training.fitting import run_fingerprint, training_sets, with_teaching
+from training.data.examples import Examples, fingerprint
+from training.distill.parallel import in_processes
+from training.distill.teach import FitContext, teach
+from training.evaluate.breakdowns import LIMITED_RATE
+from training.evaluate.predictor import open_served
+from training.evaluate.report import evaluate
+from training.fit.finish import finish
+from training.fit.run import Rows, read_rows, run_fingerprint
+from training.learn.checkpoints import Checkpoints
+from training.learn.final_model import fit_student
 from training.recipes import read_recipe
-from training.report import evaluate
-from training.served import open_served
 from training.settings import FitSettings
-from training.side_by_side import in_processes
-from training.student import fit_student
 
 COLUMNS = ("what", "weighted F1", "macro F1", "AP", "ECE", "word errors", "written", "BRIGHTER", "CEDR")
 NATIVE = {"brighter": "macro_f1_emotions", "cedr": "macro_f1"}
@@ -41,12 +42,13 @@ def learn(name: str, shared: Any) -> str:
     variants, material, data = shared
     settings: FitSettings = variants[name]
     with Path(material).open("rb") as file:
-        sets, evaluation = pickle.load(file)  # noqa: S301 - this run wrote it.
+        rows: Rows = pickle.load(file)  # noqa: S301 - this run wrote it.
     if not settings.output.exists():
-        finish(fit_student(sets, settings), sets, evaluation, settings, data)
+        student = fit_student(rows.learned, rows.conventions, settings.start, settings.plan)
+        finish(student, rows.learned, rows.evaluation, rows.tests, settings, data)
     learnt = time.perf_counter()
     print(f"{name}: {learnt - start:.0f} s", flush=True)
-    return line(name, settings.output, evaluation)
+    return line(name, settings.output, rows.evaluation)
 
 
 def line(name: str, folder: Path, evaluation: list[Examples]) -> str:
@@ -54,7 +56,7 @@ def line(name: str, folder: Path, evaluation: list[Examples]) -> str:
     measured = evaluate(open_served(folder), evaluation, folder)
     main = measured["ru_go_emotions"]
     halves = [half["measured"] for half in main["cross_fitted"]]
-    [errors] = [each["change_by_other_half"] for each in main["word_errors"] if each["rate"] == LIMITED_RATE]
+    [errors] = [each["other_half"]["change"] for each in main["word_errors"] if each["rate"] == LIMITED_RATE]
     worst = max(each["ece"] for half in halves for each in half["emotions"].values())
     cells = [
         name,
@@ -63,7 +65,7 @@ def line(name: str, folder: Path, evaluation: list[Examples]) -> str:
         f"{main['as_served']['weighted_ap']:.4f}",
         f"{np.mean([half['mean_ece'] for half in halves]):.3f}, {worst:.3f}",
         f"{-100 * errors:.1f}",
-        f"{100 * main['written']['change_by_other_half']:+.1f}",
+        f"{100 * main['written']['change']['other_half']['change']:+.1f}",
         *(f"{measured[source]['other_half'][figure]:.3f}" for source, figure in NATIVE.items() if source in measured),
     ]
     return f"| {' | '.join(cells)} |"
@@ -76,7 +78,7 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--base", required=True)
     parser.add_argument("--keep", type=Path, required=True)
-    parser.add_argument("--recipe", default="ru-emotions-small")
+    parser.add_argument("--recipe", default="ru-emotions-public")
     parser.add_argument("--set", action="append", default=[], help="what the recipe says, for all variants")
     parser.add_argument("--at-once", type=int, default=max(1, 2 * torch.cuda.device_count()))
     given = parser.parse_args()
@@ -88,15 +90,16 @@ def main() -> None:
         )
 
     recipe = settings_of([], "recipe")
-    sets, evaluation, guarded = training_sets(recipe)
-    data = fingerprint(sets)
+    rows = read_rows(recipe)
+    data = fingerprint(rows.learned)
     given.keep.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(given.keep / "teaching", run_fingerprint(recipe, data))
     state = PartialState(cpu=not torch.cuda.is_available())
-    taught = with_teaching(sets, guarded, recipe, checkpoints, state)
+    context = FitContext(rows.conventions, recipe.start, recipe.plan, checkpoints, state)
+    taught = rows._replace(learned=teach(rows.learned, recipe.teaching, context, rows.guarded))
     material = given.keep / "material.pickle"
     with material.open("wb") as file:
-        pickle.dump((taught, evaluation), file)
+        pickle.dump(taught, file)
     variants = {name: settings_of(overrides or [], name.replace(" ", "-")) for name, overrides in named.items()}
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for _, found in in_processes(learn, list(variants), (variants, str(material), data), given.at_once):

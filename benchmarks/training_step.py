@@ -1,26 +1,25 @@
 """What one step of learning costs: milliseconds, and operators that the host starts.
 
-    python benchmarks/training_step.py [--rows 256] [--steps 60] [--compile | --no-graphs]
+    python benchmarks/training_step.py [--rows 256] [--steps 60] [--no-graphs]
 
-A network of the base's shape learns random rows as long as transcripts are, by `training.fine_tune.fit`. The first
-third of the steps is not counted. Operators are on a GPU the kernels that are launched; on a CPU those of torch that
-call no other, where compiled code counts for none.
+A network of the base's shape learns random rows as long as transcripts are, by `training.learn.fine_tune.fit`. The
+first third of the steps is not counted. Operators are on a GPU the kernels that are launched; on a CPU those of torch
+that call no other.
 """
 
 import argparse
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer, TrainerCallback
 
-from networks import AutoModelForSequenceClassification
-from training.fine_tune import fit
-from training.lessons import Ids, Lesson
-from training.settings import FitSettings, Learning
+from registry.pooled_head import AutoModelForSequenceClassification
+from training.learn.batches import EncodedSet, Ids
+from training.learn.fine_tune import fit
+from training.settings import Augmentation, Learning, LearningPlan
 
 COLUMNS = 35
 LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernelEx")
@@ -58,7 +57,6 @@ def main() -> None:
     parser.add_argument("--base", default="models/ru-emotions-small")
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--no-graphs", action="store_true")
     given = parser.parse_args()
     random = np.random.default_rng(0)
@@ -67,19 +65,19 @@ def main() -> None:
     config = AutoConfig.from_pretrained(given.base)
     config.num_labels = COLUMNS
     ids = [random.integers(4, config.vocab_size, length) for length in random.integers(6, 32, count)]
-    lesson = Lesson([(1.0, Ids(ids))], targets, np.ones_like(targets), 1)
-    learning = Learning(batch_size=given.rows, torch_compile=given.compile, cuda_graphs=not given.no_graphs)
-    settings = FitSettings(data=(), base=given.base, output=Path("unused"), learning=learning)
+    encoded = EncodedSet([(1.0, Ids(ids))], targets, np.ones_like(targets), 1)
+    learning = Learning(batch_size=given.rows, cuda_graphs=not given.no_graphs)
+    plan = LearningPlan(learning, Augmentation())
     factory: Any = AutoModelForSequenceClassification
     clock = Clock(given.steps)
     tokenizer = AutoTokenizer.from_pretrained(given.base)
     torch.manual_seed(0)
     network = factory.from_config(config)
-    history = fit(network, tokenizer, [lesson], settings, 0, quiet=True, callbacks=[clock])
+    history = fit(network, tokenizer, [encoded], plan, quiet=True, callbacks=[clock])
     took = np.diff(clock.ended[given.steps // 3 : -1])
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     graphs = torch.cuda.is_available() and not given.no_graphs
-    how = "compiled" if given.compile else "as CUDA graphs" if graphs else "operator by operator"
+    how = "as CUDA graphs" if graphs else "operator by operator"
     print(
         f"{device}, {given.rows} rows a step, {how}: "
         f"{1e3 * statistics.median(took):.1f} ms and {clock.operators():,} operators a step, "

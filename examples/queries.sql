@@ -3,7 +3,7 @@ SELECT session_id, source, round(peak::numeric, 2) AS peak, worst.text
 FROM (
     SELECT *, greatest(peak_fear, peak_anger, peak_disgust) AS peak
     FROM session_emotions
-    WHERE speaker IS DISTINCT FROM 'agent'
+    WHERE role IS DISTINCT FROM 'agent'
 ) AS sessions
 CROSS JOIN LATERAL (
     SELECT text
@@ -15,10 +15,10 @@ CROSS JOIN LATERAL (
 ORDER BY peak DESC NULLS LAST
 LIMIT 10;
 
--- Where and when is dissatisfaction concentrated? Anger and disgust by source and hour, without hours of fewer than five segments.
+-- Where and when is dissatisfaction concentrated? Anger and disgust by source and hour, without hours of fewer than five segments, without the agents' words.
 SELECT hour, source, emotion, segments, total_segments, round(100 * share::numeric) AS percent
 FROM hourly_emotions
-WHERE emotion IN ('anger', 'disgust') AND total_segments >= 5 AND segments > 0
+WHERE role IS DISTINCT FROM 'agent' AND emotion IN ('anger', 'disgust') AND total_segments >= 5 AND segments > 0
 ORDER BY share DESC, hour
 LIMIT 10;
 
@@ -31,7 +31,7 @@ FROM (
     SELECT session_id, joy, anger,
            percent_rank() OVER (PARTITION BY session_id ORDER BY segment) >= 0.5 AS late
     FROM emotion_results
-    WHERE speaker = 'customer' AND segment IS NOT NULL
+    WHERE role = 'customer' AND segment IS NOT NULL
 ) AS halves
 GROUP BY session_id
 HAVING count(*) >= 4

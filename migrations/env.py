@@ -1,4 +1,4 @@
-"""Alembic's entry point; it works on the connection that `worker.migrate` hands over."""
+"""Alembic's entry point; it works on the connection that `worker.storage.migrate` hands over."""
 
 from alembic import context
 

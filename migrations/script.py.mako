@@ -11,6 +11,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# The oldest revision whose code can use these tables; an earlier one where this revision only adds.
+oldest_code = ${repr(up_revision)}
 
 
 def upgrade() -> None:

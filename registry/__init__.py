@@ -1,1 +1,1 @@
-"""What the worker and training share of the models there are: where their bundles lie, and what the table says."""
+"""Model bundles and the model registry: where bundles lie, how they are written and opened, and which one serves."""

@@ -1,10 +1,23 @@
-"""What can be wrong with where bundles lie; the message is one line and says what to do."""
+"""Errors that both programs tell apart."""
 
 from schemas.bundle import UnusableBundle
+from schemas.errors import UserError
 
 
-class RegistryError(Exception):
-    """Base of the errors below."""
+class ConfigurationError(UserError):
+    """The deployment is wrong, not the data: stop at once, with exit code 2. Restarting does not help."""
+
+
+class Away(UserError):
+    """A service cannot be reached now: back off, lose nothing, go on by itself."""
+
+
+class RejectedData(UserError):
+    """The model or the database refuses something in the data: find the culprits, and do without them."""
+
+
+class RegistryError(UserError):
+    """A bundle, its place or its version cannot be used."""
 
 
 class UnusableLocation(RegistryError):
@@ -15,7 +28,19 @@ class UnknownProtocol(UnusableLocation):
     """Nothing here opens such a URL; no waiting helps."""
 
 
-class BrokenBundle(RegistryError, UnusableBundle):
+class UnusableModel(RegistryError):
+    """A model cannot be opened or exported, or gives no scores that could be used."""
+
+
+class UnusableVersion(RegistryError):
+    """There is no such version, or its state does not allow what was asked."""
+
+
+class UnusableOutput(UserError):
+    """Something cannot be written where it is to lie."""
+
+
+class BrokenBundle(UnusableModel, UnusableBundle):
     """What lies there is no complete bundle of this version of the code."""
 
 

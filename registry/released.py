@@ -1,4 +1,4 @@
-"""The bundle that comes with the code: what is served, and retrained from, while nobody has promoted another."""
+"""The bundles that come with the code: one is served, and retrained from, while nobody has promoted another."""
 
 import sys
 from pathlib import Path
@@ -7,16 +7,23 @@ from typing import Final
 from registry.errors import UnusableLocation
 
 NAME: Final = "ru-emotions-small"
+"""The bundle that is served by default."""
+
+SHORT_NAMES: Final = {"small": NAME, "tiny": "ru-emotions-tiny"}
+"""What the bundles are called in settings."""
 
 
-def released_model() -> Path:
-    """Return the folder of the released bundle, from any working directory: beside the code, else where data lies.
+def released_model(name: str = NAME) -> Path:
+    """Return the folder of a released bundle, from any working directory: next to the code, else where data lies.
+
+    Args:
+        name: name of the bundle's folder.
 
     Raises:
         UnusableLocation: it was not installed with the code.
     """
     places = (Path(__file__).resolve().parent.parent, Path(sys.prefix) / "share" / "asr-emotions")
-    folders = [place / "models" / NAME for place in places]
+    folders = [place / "models" / name for place in places]
     found = next(filter(Path.is_dir, folders), None)
     if found is None:
         raise UnusableLocation(f"the released model is not installed: neither {folders[0]} nor {folders[1]} is there")

@@ -53,12 +53,10 @@ def open_store(location: str) -> tuple[Any, str]:
     return system, root.rstrip("/")
 
 
-def file_sizes(system: Any, root: str) -> dict[str, int]:
-    """Return the size in bytes of each file, by name; empty where there is no such folder."""
+def list_files(system: Any, root: str) -> dict[str, dict[str, Any]]:
+    """Return what a folder holds, by name, as fsspec describes it; empty where there is no such folder."""
     try:
         found = system.ls(root, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    # A link to a file is one too: the hub's cache consists of them.
-    files = (item for item in found if item["type"] == "file" or (item.get("islink") and system.isfile(item["name"])))
-    return {item["name"].rsplit("/", 1)[-1]: item["size"] for item in files}
+    return {item["name"].rstrip("/").rsplit("/", 1)[-1]: item for item in found}

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.attributes import Attributes
+from schemas.keys import KEY_DESCRIPTION
+from schemas.leniency import LENIENCY
 from schemas.transcripts import Transcript, VoskResult, WhisperSegment
 
 _FORMS: Final = {
@@ -18,7 +21,7 @@ _FORMS: Final = {
 }
 
 _DEAD_LETTER_HEADERS: Final = {
-    "topic": "Topic that the record came from.",
+    "topic": "Topic that the record was in first, before any replay.",
     "partition": "Its partition there, a decimal number.",
     "offset": "Its offset there, a decimal number.",
     "timestamp": "Its timestamp there, milliseconds since the epoch, or -1; a replay keeps it.",
@@ -30,12 +33,20 @@ _DEAD_LETTER_HEADERS: Final = {
 
 def json_schema() -> bytes:
     """Return the JSON Schema (2020-12) of a transcript."""
-    return _document({"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Transcript)})
+    return _document(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "description": LENIENCY,
+            **msgspec.json.schema(Transcript, schema_hook=_schema_of),
+        }
+    )
 
 
 def asyncapi() -> bytes:
     """Return the AsyncAPI 3.0 document of the topics, under their default names, as JSON."""
-    _, schemas = msgspec.json.schema_components(_FORMS, ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components(
+        _FORMS, schema_hook=_schema_of, ref_template="#/components/schemas/{name}"
+    )
     messages = {form.__name__: _transcript_message(form.__name__, title) for form, title in _FORMS.items()}
     return _document(
         {
@@ -52,7 +63,10 @@ def asyncapi() -> bytes:
                     "transcripts", "Transcribed utterances in any of the forms, told apart by their fields.", *messages
                 ),
                 "deadLetters": _channel(
-                    "transcripts.dead-letters", "Records that could not become rows.", "DeadLetter"
+                    "transcripts.dead-letters",
+                    "Records that could not become rows; one with the header asr-emotions.replayed is no letter, but "
+                    "a mark of letters that were replayed.",
+                    "DeadLetter",
                 ),
             },
             "operations": {
@@ -77,6 +91,13 @@ def write(folder: Path) -> None:
         (folder / name).write_bytes(make())
 
 
+def _schema_of(kind: type) -> dict[str, Any]:
+    """Return the schema of what the worker keeps in a form of its own: attributes, which are an object as sent."""
+    if kind is Attributes:
+        return {"type": "object"}
+    raise NotImplementedError
+
+
 def _channel(address: str, description: str, *messages: str) -> dict[str, Any]:
     return {
         "address": address,
@@ -86,10 +107,11 @@ def _channel(address: str, description: str, *messages: str) -> dict[str, Any]:
 
 
 def _transcript_message(name: str, title: str) -> dict[str, Any]:
-    key = {"type": "string", "description": "The session, where the transcript names none; keeps its order."}
+    key = {"type": "string", "description": KEY_DESCRIPTION}
     return {
         "name": name,
         "title": title,
+        "description": LENIENCY,
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
     }

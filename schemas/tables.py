@@ -10,6 +10,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     func,
@@ -45,40 +46,89 @@ def _moment(name: str, comment: str, *, nullable: bool = False, now: bool = Fals
 emotion_results = Table(
     "emotion_results",
     metadata,
-    Column("transcript_id", Text, primary_key=True, comment="The message's id, or one made of its place in Kafka"),
-    Column("source", Text, comment="Where it was said: a queue, a product"),
+    Column("transcript_id", Text, comment="The message's id, or one made of its place in Kafka"),
+    Column("source", Text, comment="Where it was said: a queue, a product; the topic where the message did not say"),
     Column("session_id", Text, comment="The call or conversation"),
     Column("speaker", Text, comment="Who spoke: agent, customer, a channel"),
+    Column("role", Text, comment="Who spoke: agent or customer; NULL where neither message nor channel tells"),
     Column("segment", Integer, comment="Position in the session"),
     Column("text", Text, nullable=False, comment="The text as received, without NUL characters"),
-    _moment("spoken_at", "When it was said; the record's timestamp where the message did not say"),
+    Column("language", Text, comment="BCP 47 tag, or as the message says; NULL where it names none"),
+    Column("asr_confidence", REAL, comment="The recognizer's own, 0 to 1"),
+    Column("attributes", JSONB, comment="All else that the message says of it: channel, agent, tenant"),
+    _moment(
+        "spoken_at",
+        "When it was said; the record's timestamp where the message did not say; NULL where neither does",
+        nullable=True,
+    ),
     Column(
         "emotions",
         ARRAY(Text),
         nullable=False,
-        comment="The emotions whose score reaches their threshold; none for an empty text",
+        comment="The emotions whose score reaches their threshold; none for an empty text, or where not_scored",
     ),
     *(
-        Column(emotion, REAL, comment=f"Probability of {emotion}, 0 to 1; NULL for an empty text")
+        Column(emotion, REAL, comment=f"Probability of {emotion}, 0 to 1; NULL for an empty text, or where not_scored")
         for emotion in EMOTIONS
     ),
+    Column("not_scored", Text, comment="Why it has no scores: language, where that is not the model's; else NULL"),
     Column("model_version", Text, nullable=False, comment="Version of the model bundle"),
+    Column(
+        "convention",
+        Text,
+        nullable=False,
+        server_default="public",
+        comment="Convention of labels that the model followed; public where it knew one alone",
+    ),
     Column("normalizer", Text, nullable=False, comment="Version of the text normalizer"),
     Column("kafka_topic", Text, nullable=False, comment="Topic the message came from"),
     Column("kafka_partition", Integer, nullable=False, comment="Partition the message came from"),
     Column("kafka_offset", BigInteger, nullable=False, comment="Offset of the message in its partition"),
+    Column(
+        "kafka_timestamp",
+        BigInteger,
+        nullable=False,
+        server_default="-1",
+        comment="When the record was first in Kafka, ms since 1970; -1 where unknown. An older one changes no row",
+    ),
     _moment("processed_at", "When the row was written", now=True),
+    Column("message_id", Text, comment="Id of the message that the row is a part of; NULL where it is all of it"),
+    Column("part", Integer, comment="Number of the part in its message, from 1; NULL where it is all of it"),
+    Column(
+        "cut",
+        Text,
+        comment="Where the part begins and ends: with a segment, with a sentence, or between words; NULL where it is "
+        "all of the message",
+    ),
+    Column(
+        "windows",
+        SmallInteger,
+        nullable=False,
+        server_default="1",
+        comment="Windows in which the model read the text; of several, each score is the highest, neutral's the lowest",
+    ),
+    # The id first: a question for an id alone uses the index, too.
+    PrimaryKeyConstraint("transcript_id", "source"),
     Index(None, "emotions", postgresql_using="gin"),
     Index(None, "session_id", "segment"),
+    Index(None, "message_id", postgresql_where=text("message_id IS NOT NULL")),
     Index(None, "spoken_at", postgresql_using="brin"),
-    comment="One row a transcript: which emotions it carries",
+    comment="One row a transcript, known by its id and source: which emotions it carries",
 )
 
 shadow_results = Table(
     "shadow_results",
     metadata,
-    Column("transcript_id", Text, comment="The transcript, as in emotion_results"),
+    Column("transcript_id", Text, comment="Id of the transcript, as in emotion_results"),
+    Column("source", Text, comment="Its source, as in emotion_results"),
     Column("model_version", Text, comment="Version of the candidate's bundle"),
+    Column(
+        "convention",
+        Text,
+        nullable=False,
+        server_default="public",
+        comment="Convention of labels that the candidate followed",
+    ),
     Column(
         "emotions",
         ARRAY(Text),
@@ -91,7 +141,7 @@ shadow_results = Table(
     ),
     _moment("scored_at", "When the row was written", now=True),
     # A comparison asks for all of one version.
-    PrimaryKeyConstraint("model_version", "transcript_id"),
+    PrimaryKeyConstraint("model_version", "transcript_id", "source"),
     comment="What a candidate says of transcripts that the serving model has scored",
 )
 
@@ -126,13 +176,34 @@ labelled_texts = Table(
     Column("annotator", Text, nullable=False, server_default="", comment="Who labelled it"),
     _moment("labelled_at", "When it was labelled", now=True),
     _moment("imported_at", "When the row came in / was last changed", now=True),
-    Column("transcript_id", Text, comment="The transcript it corrects, if any"),
+    Column("transcript_id", Text, comment="Id of the transcript it corrects, if any"),
+    Column("source", Text, comment="Source of that transcript; NULL means any source"),
+    Column("session_id", Text, comment="The call that the text is of; it decides whether the label teaches or judges"),
+    Column("drawn_by", Text, comment="How the text was drawn to be labelled: random, uncertain, rare, disagreement"),
+    Column(
+        "relative_chance",
+        REAL,
+        comment="How likely the draw was to take the text, by the chance of an equal draw: 1 in a random one",
+    ),
+    CheckConstraint("relative_chance > 0", name="chance_positive"),
     CheckConstraint(f"emotions <@ {_VOCABULARY} AND annotated <@ {_VOCABULARY}", name="known_emotions"),
     CheckConstraint("emotions <@ annotated", name="emotions_annotated"),
     CheckConstraint("text <> ''", name="text_not_empty"),
     CheckConstraint("origin <> ''", name="origin_not_empty"),
     Index("uq_labelled_texts_text_origin_annotator", text("md5(text)"), "origin", "annotator", unique=True),
     comment="Labels that people gave; retraining reads them",
+)
+
+forgotten_labels = Table(
+    "forgotten_labels",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=True, comment="Counts the requests"),
+    _moment("forgotten_at", "When the labels were deleted", now=True),
+    Column("forgotten_by", Text, nullable=False, server_default=text("session_user"), comment="Who asked for it"),
+    Column("kind", Text, nullable=False, comment="By what they were chosen: text, annotator, session, origin"),
+    Column("labels", BigInteger, nullable=False, comment="How many labels were deleted"),
+    Column("texts", BigInteger, nullable=False, comment="How many texts they were about"),
+    comment="Each deletion of labels by `labels forget`; it holds no text",
 )
 
 model_versions = Table(

@@ -5,19 +5,24 @@ from collections.abc import Iterator
 
 import pytest
 from broker import PASSWORD, USERNAME, KafkaBroker
+from certificates import Certificate, make_certificate
+from cluster import KafkaCluster
 from launchers import INSTALL, Launcher, find_launcher
+from replication import ReplicatedPostgres, run_replicated_postgres
 from services import (
-    Certificate,
     Postgres,
     SecureKafka,
     TlsPostgres,
     create_topic,
-    make_certificate,
     run_postgres,
 )
 from tls_front import tls_front
 
-from worker.migrate import migrate
+from worker.storage.migrate import migrate
+
+# Before torch is imported, and for all processes that tests start: networks as small as those of tests are faster on
+# one thread, by far so where the cores are busy otherwise.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -83,6 +88,20 @@ def own_broker(mortal_broker: KafkaBroker) -> KafkaBroker:
 
 
 @pytest.fixture(scope="session")
+def mortal_cluster(kafka_launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """The nodes of `cluster`."""
+    with KafkaCluster(tmp_path_factory.mktemp("cluster"), kafka_launcher, nodes=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(mortal_cluster: KafkaCluster) -> KafkaCluster:
+    """Two running nodes, of which the second may be killed, frozen and started again; topics may lie on them."""
+    mortal_cluster.start()
+    return mortal_cluster
+
+
+@pytest.fixture(scope="session")
 def secure_kafka(session_broker: KafkaBroker, certificate: Certificate) -> SecureKafka:
     """A broker's SASL_SSL listener."""
     return SecureKafka(session_broker.secure_bootstrap, USERNAME, PASSWORD, certificate.certificate)
@@ -123,6 +142,13 @@ def own_postgres() -> Iterator[Postgres]:
     with run_postgres() as server:
         migrate(server.url())
         yield server
+
+
+@pytest.fixture
+def replicated_postgres() -> Iterator[ReplicatedPostgres]:
+    """A server of the test's own with an asynchronous standby, to be promoted; both are empty."""
+    with run_replicated_postgres() as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -1,75 +1,55 @@
-"""How the training job reaches Postgres, and what its errors mean to whoever runs it."""
+"""How training reaches Postgres."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
-import psycopg
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, text
 
 from registry import postgres
-from training.errors import TrainingError
+from registry.errors import ConfigurationError
+from registry.lifecycle import find
+from registry.versions import ModelVersion
 
 _VARIABLES: Final = ("TRAINING_DATABASE_URL", "WORKER_DATABASE_URL")
 
 
-class UnusableDatabase(TrainingError):
-    """Postgres cannot be reached, refuses us, or lacks the tables."""
-
-
-class DatabaseAway(UnusableDatabase):
-    """Postgres cannot be reached, or is busy with something else; it may be another time."""
+# The server, the database and the table: tables that were dropped and made again begin to count their runs again.
+_IDENTITY: Final = """
+SELECT concat_ws('/', system_identifier, pg_database.oid, 'training_runs'::regclass::oid)
+FROM pg_control_system(), pg_database WHERE datname = current_database()
+"""
 
 
 def connect(url: str | None = None) -> Engine:
-    """Make an engine for a Postgres URL; nothing is connected yet.
+    """Make an engine as `registry.postgres.connect` does.
 
     Args:
-        url: None takes TRAINING_DATABASE_URL from the environment, or else WORKER_DATABASE_URL. libpq's options, such
-            as sslmode, may follow in it.
+        url: Postgres URL; None takes TRAINING_DATABASE_URL from the environment, or else WORKER_DATABASE_URL.
 
     Raises:
-        UnusableDatabase: there is no URL, or it is none of Postgres.
+        ConfigurationError: there is no URL, or it is not one of Postgres.
     """
     url = url or next(filter(None, map(os.environ.get, _VARIABLES)), None)
     if not url:
-        raise UnusableDatabase(f"set {_VARIABLES[0]} to the database's address, {postgres.EXAMPLE}")
-    try:
-        address = postgres.address(url)
-    except postgres.UnusableAddress as error:
-        # Not "from error": a trace would show what it could not read, and in it the password.
-        raise UnusableDatabase(str(error)) from None
-    # Prepared statements would not survive a pooler such as PgBouncer.
-    options = {"application_name": "emotion-training", "connect_timeout": 10, "prepare_threshold": None}
-    return create_engine(address, pool_pre_ping=True, connect_args=options)
+        raise ConfigurationError(f"set {_VARIABLES[0]} to the database's address, {postgres.EXAMPLE}")
+    return postgres.connect(url, "emotion-training")
 
 
-@contextmanager
-def database_problems() -> Iterator[None]:
-    """Turn those of the driver's errors that the user can put right into one line; the others pass.
+def find_version(name: str) -> ModelVersion:
+    """Return the version of a name that is no bundle's folder.
 
     Raises:
-        DatabaseAway: Postgres is away.
-        UnusableDatabase: it refuses us, or lacks the tables.
+        UnusableVersion: there is none.
+        ConfigurationError, DatabaseAway: see `registry.postgres.database_problems`.
     """
     try:
-        yield
-    except (DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if not isinstance(cause, psycopg.Error) or not (meaning := _meaning(cause)):
-            raise
-        raise meaning from error
+        engine = connect()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name} is no bundle's folder, and no version can be looked up: {error}") from error
+    return find(engine, name)
 
 
-def _meaning(error: psycopg.Error) -> UnusableDatabase | None:
-    state, said = postgres.state(error), postgres.said(error)
-    if postgres.refused(error):
-        return UnusableDatabase(f"Postgres refuses us: {said}. Check TRAINING_DATABASE_URL and that user's rights")
-    if postgres.unmigrated(error):
-        return UnusableDatabase(f"Postgres lacks what training needs: {said}. Run `emotion-worker migrate`")
-    away = state.startswith(postgres.AWAY_STATES + postgres.BUSY_STATES)
-    if away or (not state and isinstance(error, psycopg.OperationalError)):
-        return DatabaseAway(f"Postgres is away: {said}. Start it, or check the address in TRAINING_DATABASE_URL")
-    return None
+def identity(connection: Connection) -> str:
+    """Return the identity of a database: no other has it, wherever it is, and it changes where a dump is restored."""
+    name: str = connection.execute(text(_IDENTITY)).scalar_one()
+    return name

@@ -1,10 +1,10 @@
 """What can go wrong in training and is the user's to put right; anything else ends in a trace."""
 
-from registry.errors import first_line
+from registry.errors import UnusableModel, UnusableOutput, first_line
+from schemas.errors import UserError
 
 __all__ = [
     "OutOfMemory",
-    "TrainingError",
     "UnusableData",
     "UnusableModel",
     "UnusableOutput",
@@ -13,25 +13,13 @@ __all__ = [
 ]
 
 
-class TrainingError(Exception):
-    """Base of the errors below; the message is one line and says what to do."""
-
-
-class UnusableData(TrainingError):
+class UnusableData(UserError):
     """A data set is missing, or is not in the form in which it was published."""
 
 
-class UnusableModel(TrainingError):
-    """The base encoder or the bundle cannot be opened."""
-
-
-class UnusableOutput(TrainingError):
-    """The bundle must not be written there."""
-
-
-class UnusableRecipe(TrainingError):
+class UnusableRecipe(UserError):
     """A recipe, or an option in place of one, says what cannot be."""
 
 
-class OutOfMemory(TrainingError):
+class OutOfMemory(UserError):
     """The GPU has no memory for a step."""

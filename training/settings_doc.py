@@ -52,7 +52,10 @@ def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "required"
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {number:g}" for name, number in value.items()) or "none"
+        return (
+            ", ".join(f"{name}: {each if isinstance(each, str) else format(each, 'g')}" for name, each in value.items())
+            or "none"
+        )
     if isinstance(value, BaseModel):
         value = ", ".join(f"{name}: {said}" for name, said in value.model_dump(exclude_defaults=True).items())
     if value in (None, (), ""):

@@ -1,67 +1,75 @@
-"""Classify lines without Kafka or a database: for a look, for a shell pipe, for comparing models."""
+"""Classify transcripts without Kafka or a database: for a look, for a shell pipe, for comparing models."""
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from schemas.emotions import EMOTIONS
+from schemas.languages import is_foreign
 from schemas.normalization import normalize
-from schemas.transcripts import InvalidTranscript, decode
-from worker.composition import load_classifier
-from worker.errors import ConfigurationError
-from worker.publish import message_of
-from worker.records import Classifier
+from schemas.parts import Cut, Part, parts_of
+from schemas.roles import Role, role_of
+from worker.forms.naming import Message
+from worker.inference.assign import assign_emotions
+from worker.inference.load import load_classifier
+from worker.records import ANOTHER_LANGUAGE, Classifier
 from worker.settings import Settings
 
 _AT_ONCE: Final = 256
 
 
-class Answer(Struct):
-    """What `emotion-worker classify` says of a line."""
+class Answer(Struct, omit_defaults=True):
+    """What `emotion-worker classify` says of a transcript, or of a part of one."""
 
     id: str | None
     text: str
     emotions: list[str]
     scores: dict[str, float] | None
     model_version: str
+    convention: str
+    cut: Cut | None = None
+    windows: int = 1
+    role: Role | None = None
+    language: str | None = None
+    not_scored: str | None = None
 
 
-def classify_lines(lines: Iterable[str], settings: Settings) -> Iterator[bytes]:
-    """Yield one JSON object a line, in order.
+def classify_messages(messages: Iterable[Message], settings: Settings) -> Iterator[bytes]:
+    """Yield one JSON object a message that holds a transcript, or one a part of it, in order.
 
     Raises:
-        ConfigurationError: a line is JSON but no transcript, or the model cannot be loaded.
+        ConfigurationError: the model cannot be loaded.
     """
+    parts = (part for message in messages if message.transcript for part in parts_of(message.transcript))
+    batches = iter(lambda: list(itertools.islice(parts, _AT_ONCE)), [])
+    first = next(batches, [])  # What cannot be read is refused before the model is loaded.
     classifier = load_classifier(settings)
-    numbered = ((number, message_of(line)) for number, line in enumerate(lines, 1))
-    messages = ((number, message) for number, message in numbered if message is not None)
-    while some := list(itertools.islice(messages, _AT_ONCE)):
-        yield from map(msgspec.json.encode, _answers(some, classifier))
+    for some in itertools.chain([first], batches):
+        yield from map(msgspec.json.encode, _answers(some, classifier, settings.channel_roles))
 
 
-def _answers(messages: list[tuple[int, bytes]], classifier: Classifier) -> Iterator[Answer]:
-    transcripts = []
-    for number, message in messages:
-        try:
-            transcripts.append(decode(message, timestamp_ms=0))
-        except InvalidTranscript as error:
-            raise ConfigurationError(f"line {number} holds no transcript: {error}") from error
-    texts = [normalize(transcript.text) for transcript in transcripts]
+def _answers(parts: list[Part], classifier: Classifier, channel_roles: Mapping[str, Role]) -> Iterator[Answer]:
+    foreign = [is_foreign(part.transcript.language, classifier.language) for part in parts]
+    texts = ["" if left_out else normalize(part.transcript.text) for part, left_out in zip(parts, foreign, strict=True)]
     spoken = [text for text in texts if text]
-    scored: Iterator[Any] = iter(classifier.classify(spoken).tolist() if spoken else [])
-    for transcript, text in zip(transcripts, texts, strict=True):
-        scores = dict(zip(EMOTIONS, next(scored), strict=True)) if text else None
+    scores, windows = classifier.classify_windows(spoken) if spoken else (np.empty((0, len(EMOTIONS)), np.float32), [])
+    scored = zip(scores.tolist(), assign_emotions(classifier.rule, scores), windows, strict=True)
+    for (transcript, _, cut), text, left_out in zip(parts, texts, foreign, strict=True):
+        row, emotions, count = next(scored) if text else (None, [], 1)
         yield Answer(
             id=transcript.id,
             text=transcript.text,
-            emotions=[
-                emotion
-                for emotion, threshold in zip(EMOTIONS, classifier.thresholds, strict=True)
-                if scores and scores[emotion] >= threshold
-            ],
-            scores=scores and {emotion: round(score, 4) for emotion, score in scores.items()},
+            emotions=emotions,
+            scores=row and {emotion: round(score, 4) for emotion, score in zip(EMOTIONS, row, strict=True)},
             model_version=classifier.version,
+            convention=classifier.convention,
+            cut=cut,
+            windows=count,
+            role=role_of(transcript, channel_roles),
+            language=transcript.language,
+            not_scored=ANOTHER_LANGUAGE if left_out else None,
         )

@@ -1,37 +1,27 @@
-"""The command emotion-worker."""
+"""The command emotion-worker: what it is told, and how it ends."""
 
 import logging
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Final, NoReturn
 
-import structlog
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from worker.errors import ConfigurationError, WorkerError
-from worker.logs import configure_logs
-from worker.rescore_cli import rescore
-from worker.settings import Settings
-
-app = App(name="emotion-worker", help="Reads transcripts from Kafka and writes their emotions to Postgres.")
-dead_letters = App(name="dead-letters", help="Look at what could not become rows, and publish it again.")
-app.command(dead_letters)
-app.command(rescore)
-
-log = structlog.get_logger("worker")
+from registry.command_line import run_command, version
+from worker.errors import loggable_text
+from worker.observability.logs import configure_logs
 
 _STAGES: Final = ("inference", "storage", "champion", "shadow")
 """Threads that may be inside torch or libpq when all else has ended: the stages, and those that load other models."""
 
-
-@app.command
-def run() -> None:
-    """Read transcripts and write rows until SIGTERM or Ctrl-C.
+# Commands are imported when they are called: the libraries of one take seconds, and another needs none of them.
+app = App(
+    name="emotion-worker", help="Reads transcripts from Kafka and writes their emotions to Postgres.", version=version
+)
+app.command(
+    "worker.commands.run:run",
+    help="""Read transcripts and write rows until SIGTERM or Ctrl-C.
 
     Settings come from the environment, or from files of the same names in /run/secrets.
 
@@ -40,159 +30,112 @@ def run() -> None:
         export WORKER_KAFKA_BOOTSTRAP_SERVERS=localhost:9092
         export WORKER_DATABASE_URL=postgresql://emotions@localhost/emotions
         emotion-worker run
-    """
-    from worker.composition import run_worker  # noqa: PLC0415 - other commands start faster without it.
-
-    run_worker(_settings())
-
-
-@app.command
-def migrate() -> None:
-    """Create or upgrade the tables of WORKER_DATABASE_URL.
+    """,
+)
+app.command(
+    "worker.commands.migrate:migrate",
+    help="""Create or upgrade the tables of WORKER_DATABASE_URL, or bring them back to an older revision.
 
     For example:
 
         export WORKER_DATABASE_URL=postgresql://emotions@localhost/emotions
         emotion-worker migrate
-    """
-    from worker.migrate import migrate as upgrade  # noqa: PLC0415 - as above.
+        emotion-worker migrate --to 0004
+    """,
+)
+app.command(
+    "worker.commands.publish:publish",
+    help="""Publish the transcripts of a file to the topic: JSON lines, plain text, or what a recognizer wrote.
 
-    upgrade(_settings().required_database_url)
-    print("the database is up to date")  # noqa: T201 - the command's answer.
-
-
-@app.command
-def publish(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, help="JSON lines or plain text lines; - for stdin.")],
-) -> None:
-    """Publish transcripts to the topic.
+    The file is read to its end before anything is published.
 
     For example:
 
         emotion-worker publish examples/transcripts.jsonl
+        emotion-worker publish call-17.srt --session call-17
+        emotion-worker publish call-17.json --channel-roles 0=agent,1=customer
         echo "ну наконец то дозвонилась" | emotion-worker publish -
-    """
-    from worker.publish import publish as send  # noqa: PLC0415 - as above.
+    """,
+)
+app.command(
+    "worker.commands.classify:classify",
+    help="""Classify the transcripts of a file; needs neither Kafka nor a database.
 
-    settings = _kafka_settings()
-    with _lines(file) as lines:
-        count = send(lines, settings)
-    print(f"published {count} messages to {settings.kafka_topic}")  # noqa: T201 - the command's answer.
-
-
-@app.command
-def classify(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True)] = "-",
-    *,
-    model: str | None = None,
-    device: str | None = None,
-) -> None:
-    """Classify lines of text or JSON; needs neither Kafka nor a database.
-
-    Each line gives one JSON object: id, text, emotions, scores, model_version.
+    Each gives one JSON object: id, text, emotions, scores, model_version, convention.
 
     For example:
 
         echo "мне очень страшно за нее" | emotion-worker classify
+    """,
+)
+app.command(
+    "worker.commands.rescore:rescore",
+    help="""Score stored texts again where an older model has scored them, or this one by another convention or rule.
 
-    Args:
-        file: JSON lines or plain text lines; - for stdin.
-        model: A bundle's folder or hub name, instead of WORKER_MODEL.
-        device: auto, cpu, cuda or cuda:N, instead of WORKER_DEVICE.
-    """
-    from worker.classify import classify_lines  # noqa: PLC0415 - as above.
+    Each row keeps its convention of labels, unless you name one. As many processes as you like share the work. A row
+    that is written names the new model and the convention, so what was stopped goes on with the same command. SIGTERM
+    and Ctrl-C end it after the batch in hand.
 
-    given = {"model": model, "device": device}
-    settings = _settings(**{name: value for name, value in given.items() if value is not None})
-    with _lines(file) as lines:
-        for answer in classify_lines(lines, settings):
-            sys.stdout.buffer.write(answer + b"\n")
-            sys.stdout.buffer.flush()
+    For example:
 
-
-@app.command
-def demo(*, keep: bool = False) -> None:
-    """Show the whole flow here: broker and database from wheels, sample calls, the released model.
+        emotion-worker rescore --since 2026-01-01 --rate 200
+    """,
+)
+app.command(
+    "worker.commands.demo:demo",
+    help="""Show the whole flow here: broker and database from wheels, sample calls, the released model.
 
     For example:
 
         emotion-worker demo --keep
+    """,
+)
 
-    Args:
-        keep: Leave broker and database up until Ctrl-C, and print their addresses.
-    """
-    from worker.demo import run_demo  # noqa: PLC0415 - as above.
-
-    run_demo(keep=keep)
-
-
-@dead_letters.command(name="list")
-def list_() -> None:
-    """List the dead letters with the reason of each.
+dead_letters = App(name="dead-letters", help="Look at what could not become rows, and publish it again.")
+app.command(dead_letters)
+dead_letters.command(
+    "worker.commands.dead_letters:list_",
+    name="list",
+    help="""List the dead letters: where each came from, why and when it was rejected, and whether it was replayed.
 
     For example:
 
         emotion-worker dead-letters list
-    """
-    from worker.dead_letters import read_dead_letters  # noqa: PLC0415 - as above.
+        emotion-worker dead-letters list --waiting --reason decode --since 2026-11-28T10:00
+    """,
+)
+dead_letters.command(
+    "worker.commands.dead_letters:replay",
+    help="""Publish each dead letter, once over all replays, to the topic it came from.
 
-    for letter in read_dead_letters(_kafka_settings()):
-        said = letter.errors
-        place = f"{said.get('topic')}[{said.get('partition')}]@{said.get('offset')}"
-        value = (letter.value or b"").decode("utf-8", "replace")
-        print(f"{place}  {said.get('stage')}: {said.get('exception.message')}\n    {value}")  # noqa: T201 - as above.
-
-
-@dead_letters.command
-def replay(*, repair: str | None = None) -> None:
-    """Publish each dead letter, once over all replays, to the topic it came from.
+    A message that holds no transcript, also after the repair, stays where it is.
 
     For example:
 
-        emotion-worker dead-letters replay
-        emotion-worker dead-letters replay --repair "jq -c '.text = .txt'"
-
-    Args:
-        repair: A shell command that reads a message on stdin and prints the repaired one; where it fails or
-            prints nothing, the message is left out.
-    """
-    from worker.dead_letters import replay_dead_letters  # noqa: PLC0415 - as above.
-    from worker.repair import by_command  # noqa: PLC0415 - as above.
-
-    published, left_out = replay_dead_letters(_kafka_settings(), by_command(repair) if repair else None)
-    print(f"published {published} messages again, left out {left_out}")  # noqa: T201 - the command's answer.
+        emotion-worker dead-letters replay --reason classify --dry-run
+        emotion-worker dead-letters replay --repair "jq -c '.text //= .txt'"
+    """,
+)
 
 
 def main() -> None:
     """Run the command line; expected errors end in one line and exit code 2, others in a trace and 1."""
     threading.current_thread().name = "main"
     configure_logs("info")
-    try:
-        code = _run()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # A reader that has seen enough, such as head, ends the command as it ends any other.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGPIPE)
-        raise
-    _leave(code)
+    _leave(_run())
 
 
 def _run() -> int:
     """Run the command and return the exit code that its end means."""
+    # Cyclopts takes a lone - for an option; allowed to take it for a file, it takes misspelt options for files too.
+    arguments = ["/dev/stdin" if word == "-" else word for word in sys.argv[1:]]
     try:
-        app()
-    except WorkerError as error:
-        log.error(str(error))  # noqa: TRY400 - the message says it all.
-        return 2
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return run_command(app, loggable_text, arguments)
     except BrokenPipeError:
         raise
     except BaseException:  # noqa: BLE001 - the process's entry point: what it dies of is shown as Python shows it.
         sys.excepthook(*sys.exc_info())
         return 1
-    return 0
 
 
 def _leave(code: int) -> NoReturn:
@@ -205,29 +148,3 @@ def _leave(code: int) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _settings(**overrides: object) -> Settings:
-    settings = Settings.load(**overrides)
-    configure_logs(settings.log_level)
-    return settings
-
-
-def _kafka_settings() -> Settings:
-    """Return the settings, and let Ctrl-C end the process: the client (3.0.12) may swallow a KeyboardInterrupt."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return _settings()
-
-
-@contextmanager
-def _lines(file: str) -> Iterator[Iterator[str]]:
-    with ExitStack() as stack:
-        try:
-            lines = stack.enter_context(Path("/dev/stdin" if file == "-" else file).open(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
-        try:
-            yield iter(lines)
-        except UnicodeDecodeError as error:
-            raise ConfigurationError(f"{file} is not UTF-8: {error}") from error

@@ -6,15 +6,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas.bundle import Neutral
+from schemas.roles import Role, roles_by_channel
 from worker.errors import ConfigurationError
 
 PREFIX: Final = "WORKER_"
 SECRETS: Final = Path("/run/secrets")
 
 Positive = Annotated[int, Field(gt=0)]
+Word = Annotated[str, Field(pattern=r"^[a-z]+$")]
+ByChannel = BeforeValidator(lambda value: roles_by_channel(value) if isinstance(value, str) else value)
+EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 
 
 class Settings(BaseSettings):
@@ -32,7 +37,14 @@ class Settings(BaseSettings):
         "earliest", description="Where a group begins that has no offset in Postgres and none in Kafka."
     )
     kafka_offset_out_of_range: Literal["fail", "earliest", "latest"] = Field(
-        "fail", description="When the log no longer holds the next offset: stop, or go on from an end of it."
+        "fail",
+        description="When the log does not hold the next offset, or a batch that cannot be read: stop, go on at the "
+        "first record behind, or at the end.",
+    )
+    kafka_tombstones: Literal["skip", "delete"] = Field(
+        "skip",
+        description="Records without a value: pass over them, or delete the row of this topic whose transcript_id is "
+        "the record's key, unless the row is of a newer record.",
     )
     kafka_session_timeout_ms: Positive = Field(
         45_000, description="Without a heartbeat for so long, a worker loses its partitions."
@@ -67,8 +79,19 @@ class Settings(BaseSettings):
 
     model: str | None = Field(
         None,
-        description="Model bundle to serve, whatever is promoted: a folder or a hub name. By default the registry's "
-        "champion, swapped whenever another is promoted; before there is one, the released bundle.",
+        description="Model bundle to serve in place of the registry's champion: small or tiny, which come with the "
+        "code, a folder or a hub name. By default the champion serves, and is swapped when another is promoted; before "
+        "there is one, small serves.",
+    )
+    convention: Annotated[Word | None, EmptyIsNone] = Field(
+        None,
+        description="Convention of labels to follow, where the model knows several; rows name it. By default the "
+        "model's own default. A model that does not know it is refused.",
+    )
+    neutral: Annotated[Neutral | None, EmptyIsNone] = Field(
+        None,
+        description="exclusive: neutral is assigned exactly where no emotion is. independent: where its own score "
+        "reaches its threshold. By default as the model's bundle says.",
     )
     model_cache: Path = Field(
         Path("~/.cache/asr-emotions"), description="Folder for champions that are downloaded from a URL."
@@ -86,9 +109,23 @@ class Settings(BaseSettings):
         None,
         description="Tokens of a forward pass, padding included; 16384 on a GPU and 2048 on a CPU by default.",
     )
-    max_records: Positive = Field(1024, description="Records of a chunk, which is stored in one transaction.")
+    max_records: Positive = Field(
+        1024,
+        description="Records of a chunk, which is stored in one transaction; a call counts once for each of its parts.",
+    )
+    max_held_bytes: Positive = Field(
+        128 * 2**20,
+        description="Bytes that are polled and not stored, in parts: a chunk under way is full at one part, and a "
+        "broker's answer to a fetch holds one at most. A single larger record passes.",
+    )
     max_wait_ms: Annotated[int, Field(ge=0)] = Field(
         50, description="How long the first record of a chunk waits for company."
+    )
+
+    channel_roles: Annotated[dict[str, Role], NoDecode, ByChannel] = Field(
+        {},
+        description="Who speaks on which channel, such as 0=agent,1=customer, for transcripts that name no role, by "
+        "`channel` among their attributes or a speaker such as channel-0.",
     )
 
     shadow: Literal["off", "candidate"] = Field(
@@ -112,7 +149,9 @@ class Settings(BaseSettings):
         8080, description="Its port: /metrics, /healthz, /readyz. 0 takes any free one and prints it."
     )
     stuck_after_s: Annotated[float, Field(gt=0)] = Field(
-        30, description="/healthz fails when records wait and none was stored for so long."
+        30,
+        description="/healthz fails when records wait, nothing that is waited for is away, and none was stored for so "
+        "long.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
 
@@ -147,18 +186,29 @@ class Settings(BaseSettings):
             )
         return self.database_url.get_secret_value()
 
+    @property
+    def part_bytes(self) -> int:
+        """Bytes of one part of what may be held: of a full chunk, or of an answer to a fetch."""
+        # One chunk fills, one waits for the model, one has it; each storage has one in hand, and one waits for it.
+        chunks = 3 + 2 * self.database_connections
+        fetches = 1
+        shadowed = 3 if self.shadow == "candidate" else 0  # Texts that the shadow scores, or will.
+        return max(1, self.max_held_bytes // (chunks + fetches + shadowed))
+
 
 def refuse_unknown(names: Iterable[str]) -> None:
     """Refuse a misspelt name, which would otherwise be ignored in silence.
 
     Raises:
-        ConfigurationError: it says the name and the nearest one that exists.
+        ConfigurationError: it says the name, and the nearest one that exists where one is near.
     """
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
     for name in names:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0)
-            raise ConfigurationError(f"{name} is no setting; did you mean {near[0]}? docs/configuration.md lists them")
+        short = name.upper().removeprefix(PREFIX)
+        if name.upper().startswith(PREFIX) and short not in known:
+            near = difflib.get_close_matches(short, known, n=1)
+            suggestion = f"; did you mean {PREFIX}{near[0]}?" if near else "."
+            raise ConfigurationError(f"{name} is no setting{suggestion} docs/configuration.md lists them")
 
 
 def is_secret(field: str) -> bool:

@@ -29,7 +29,8 @@ comes before the files; upper and lower case are the same.
 _GROUPS: Final = {
     "Kafka": ("kafka_",),
     "Postgres": ("database_",),
-    "Model and batches": ("model", "champion_", "device", "backend", "max_"),
+    "Model and batches": ("model", "convention", "neutral", "champion_", "device", "backend", "max_"),
+    "Rows": ("channel_",),
     "Shadow": ("shadow",),
     "Dead letters": ("dead_letters_",),
     "Health, metrics and logs": ("http_", "stuck_", "log_"),
@@ -63,7 +64,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 
 def _default(value: Any) -> str:
-    if value is None:
+    if value is None or value == {}:
         return "not set"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

@@ -7,28 +7,41 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-import stamina
 import structlog
 
-from schemas.emotions import EMOTIONS
-from worker.bisection import bisect
-from worker.database import DatabaseAway
-from worker.dead_letter_limit import DeadLetterLimit
-from worker.dead_letters import DeadLetters
+from registry.postgres import DatabaseAway
+from schemas.languages import is_foreign
+from worker.backoff import pauses
+from worker.dead_letters.send import DeadLetters
 from worker.errors import Away
-from worker.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed, Classifier, Rejected, Utterance, lane
-from worker.serving import Serving
-from worker.store import ResultStore
+from worker.inference.assign import assign_emotions
+from worker.inference.model_slot import Serving
+from worker.observability.health import Health
+from worker.observability.metrics import Metrics
+from worker.records import (
+    ANOTHER_LANGUAGE,
+    Chunk,
+    Claim,
+    Claimed,
+    Classifier,
+    Rejected,
+    Utterance,
+    all_parts,
+    storage_index,
+)
+from worker.storage.bisect import bisect
+from worker.storage.circuit_breaker import DeadLetterLimit
+from worker.storage.store import ResultStore
 
 log = structlog.get_logger(__name__)
 
 _STOP: Final = None
-_RETRY_AT_MOST_S: Final = 5.0
 
 CHUNKS_UNSTORED: Final = 3
 """So many may be classified and not stored: a storage has one in hand, one waits for it, one is dealt."""
+
+_MOST_WARNINGS: Final = 20
+"""Languages that a worker warns of: what is no language may be any text."""
 
 Work = Chunk | tuple[Claim, ...]
 Done = Chunk | tuple[Claimed, ...]
@@ -42,12 +55,12 @@ class _Parted(NamedTuple):
     parts: int
 
 
-def _parted(work: Work, count: int) -> Mapping[int, Work]:
+def _split_work(work: Work, count: int) -> Mapping[int, Work]:
     if isinstance(work, Chunk):
         return work.parts(count)
     parts: dict[int, tuple[Claim, ...]] = {}
     for claim in work:
-        number = lane(claim.partition, count)
+        number = storage_index(claim.partition, count)
         parts[number] = (*parts.get(number, ()), claim)
     return parts or {0: ()}
 
@@ -93,7 +106,10 @@ class Stages:
 
     @property
     def steps(self) -> int:
-        """How often a stage has finished a chunk or a claim; it grows while any stage gets on."""
+        """How often a stage has finished a chunk or a claim; it grows while any stage gets on.
+
+        A chunk that only asks is no step: while records wait and none comes, it would look like progress.
+        """
         return sum(self._steps.values())
 
     def start(self) -> None:
@@ -139,7 +155,7 @@ class Stages:
             for place in self._to_storage:
                 place.put(_STOP)
             return
-        parts = _parted(work, len(self._to_storage))
+        parts = _split_work(work, len(self._to_storage))
         if len(parts) > 1:
             self._done.put(_Parted(len(parts)))  # Before any part is done, or all would look done too early.
         for number, part in parts.items():
@@ -157,8 +173,9 @@ class Stages:
         def run() -> None:
             try:
                 while (work := source.get()) is not _STOP:
+                    step = not (isinstance(work, Chunk) and work.only_asks)
                     done = stage(work)
-                    self._steps[name] += 1
+                    self._steps[name] += step
                     sink(done)
                 sink(_STOP)
             except BaseException as error:  # noqa: BLE001 - a thread's entry point: the main thread raises it.
@@ -174,12 +191,7 @@ class Inference:
         self._serving = serving
         self._metrics = metrics
         self._most_in_a_row = most_in_a_row
-        # A chunk holds few of the 128 sets of seven emotions: rows share their lists.
-        self._sets = [
-            [emotion for bit, emotion in enumerate(EMOTIONS) if number >> bit & 1]
-            for number in range(2 ** len(EMOTIONS))
-        ]
-        self._bits = 2 ** np.arange(len(EMOTIONS))
+        self._foreign: set[str | None] = set()
 
     def __call__(self, work: Work) -> Work:
         """Classify a chunk; pass a claim on."""
@@ -187,9 +199,11 @@ class Inference:
             log.debug("classifying a chunk", records=len(work))
             # One model for all of it, whatever takes its place meanwhile.
             classifier = self._serving.classifier
-            work.model_version = classifier.version
+            work.model_version, work.convention = classifier.version, classifier.convention
             with self._metrics.stage("inference"):
-                spoken = [item for item in work.utterances if item.text]
+                self._leave_out_foreign(all_parts(work.utterances), classifier.language)
+                # A record of several parts is rejected as a whole: it has all of its rows, or one dead letter.
+                spoken = [item for item in work.utterances if item.rest or item.is_scored]
                 culprits = bisect(spoken, partial(self._classify, classifier), self._most_in_a_row)
             if culprits:
                 work.rejected += [Rejected(item.record, "classify", error) for item, error in culprits]
@@ -197,43 +211,77 @@ class Inference:
                 work.utterances = [item for item in work.utterances if id(item) not in bad]
         return work
 
+    def _leave_out_foreign(self, utterances: Sequence[Utterance], language: str) -> None:
+        """Mark transcripts of another language than the model's, and warn once of each such language."""
+        for item in utterances:
+            tag = item.transcript.language
+            if is_foreign(tag, language):
+                item.not_scored = ANOTHER_LANGUAGE
+                if tag not in self._foreign and len(self._foreign) < _MOST_WARNINGS:
+                    self._foreign.add(tag)
+                    log.warning(
+                        "transcripts of another language than the model's are stored without scores",
+                        language=tag,
+                        model_language=language,
+                    )
+
     def _classify(self, classifier: Classifier, utterances: Sequence[Utterance]) -> None:
-        scores = classifier.classify([item.text for item in utterances])
-        numbers = ((scores >= classifier.thresholds) @ self._bits).tolist()
-        for item, number, row in zip(utterances, numbers, scores.tolist(), strict=True):
-            item.emotions = self._sets[number]
-            item.scores = row
+        parts = [part for part in all_parts(utterances) if part.is_scored]
+        if not parts:
+            return
+        scores, windows = classifier.classify_windows([part.text for part in parts])
+        emotions = assign_emotions(classifier.rule, scores)
+        for part, assigned, row, count in zip(parts, emotions, scores.tolist(), windows, strict=True):
+            part.emotions, part.scores, part.windows = assigned, row, count
 
 
 class Storage:
     """Store chunks and answer claims, through any outage of the database or of the dead-letter topic."""
 
-    def __init__(self, store: ResultStore, dead_letters: DeadLetters, limit: DeadLetterLimit, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: ResultStore,
+        dead_letters: DeadLetters,
+        limit: DeadLetterLimit,
+        metrics: Metrics,
+        health: Health,
+    ) -> None:
         self._store = store
         self._dead_letters = dead_letters
         self._limit = limit
         self._metrics = metrics
+        self._health = health
 
     def __call__(self, work: Work) -> Done:
         """Do it, again and again while something is away; polling goes on meanwhile."""
-        for attempt in stamina.retry_context(
-            on=Away, attempts=None, timeout=None, wait_initial=0.1, wait_max=_RETRY_AT_MOST_S, wait_jitter=1.0
-        ):
-            with attempt, self._metrics.stage("storage"):
-                try:
-                    return self._write(work) if isinstance(work, Chunk) else self._store.claim(work)
-                except Away as error:
-                    # Of Kafka there is here only the producer of dead letters.
-                    what = "postgres" if isinstance(error, DatabaseAway) else "kafka"
-                    self._metrics.outages.labels(what).inc()
-                    raise
-        raise AssertionError("retries have no end")
+        for failures, pause_s in enumerate(pauses(), 1):
+            try:
+                with self._metrics.stage("storage"):
+                    done = self._write(work) if isinstance(work, Chunk) else self._store.claim(work)
+            except Away as error:
+                # Of Kafka there is here only the producer of dead letters.
+                what = "postgres" if isinstance(error, DatabaseAway) else "kafka"
+                self._metrics.outages.labels(what).inc()
+                self._health.note_absence(what, str(error))
+                log.warning(
+                    "a service is away: the chunk waits and is stored when it is back; polling goes on",
+                    error=str(error),
+                    attempt=failures,
+                    in_seconds=round(pause_s, 2),
+                )
+                time.sleep(pause_s)
+                continue
+            for what in ("postgres", "kafka"):
+                self._health.note_return(what)
+            return done
+        raise AssertionError("pauses have no end")
 
     def _write(self, chunk: Chunk) -> Chunk:
-        self._store.write(chunk, self._bury)
+        self._store.write(chunk, self._send_dead_letters)
         self._metrics.stored(chunk)
+        self._metrics.fenced_records.inc(chunk.fenced_records)
         return chunk
 
-    def _bury(self, rejected: Sequence[Rejected]) -> None:
-        self._limit.bury(rejected)
+    def _send_dead_letters(self, rejected: Sequence[Rejected]) -> None:
+        self._limit.count_dead_letters(rejected)
         self._dead_letters.send(rejected)

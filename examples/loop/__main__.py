@@ -18,15 +18,14 @@ from sqlalchemy import create_engine
 from examples.loop.commands import DEAD_LETTERS, TOPIC, CommandFailed, Commands, Running, Stream
 from examples.loop.picture import draw
 from examples.loop.results import Results
-from registry.errors import RegistryError
-from registry.locations import manifest_at
+from registry.contents import manifest_at
 from registry.released import released_model
+from schemas.errors import UserError
 from schemas.transcripts import InvalidTranscript, decode
-from training.gate import Verdict
-from worker.embedded import EmbeddedUnavailable, embedded_kafka, embedded_postgres
-from worker.errors import WorkerError
+from training.retrain.gate import Verdict
+from worker.demo.services import EmbeddedUnavailable, embedded_kafka, embedded_postgres
+from worker.kafka.topics import create_topics
 from worker.settings import Settings
-from worker.topics import create_topics
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 OUTPUT: Final = ROOT / "build" / "demo-loop"
@@ -91,8 +90,8 @@ class Demo:
 
     def _retrain(self, worker: Running) -> Verdict:
         """Retrain in a process of its own, which leaves the flow its share of the machine."""
-        self._say("$ emotion-training retrain")
-        command = self._commands.running("emotion-training", "retrain", niceness=_NICENESS)
+        self._say("$ emotion-training retrain --set folds=0")
+        command = self._commands.running("emotion-training", "retrain", "--set", "folds=0", niceness=_NICENESS)
         with command as retraining:
             self._await("a candidate is fitted and judged (minutes)", retraining.ended, worker, patience_s=3600)
         run = self._results.run()
@@ -196,7 +195,7 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             Demo(stack, console).play()
-    except (CommandFailed, EmbeddedUnavailable, RegistryError, WorkerError) as error:
+    except (CommandFailed, EmbeddedUnavailable, UserError) as error:
         console.print(f"demo-loop: {error}", markup=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:

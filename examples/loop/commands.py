@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from worker.embedded import end_with_this_process
+from worker.demo.services import end_with_this_process
 
 BIN: Final = Path(sys.executable).parent
 TOPIC: Final = "transcripts"

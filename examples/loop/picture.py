@@ -33,7 +33,7 @@ def draw(  # noqa: PLR0913 - what there is to see.
         versions: the model before and the one after.
         moments: when each row was stored, and by which of them.
         marks: what happened when.
-        checks: the gate's, as `training.gate.Check`.
+        checks: the gate's, as `training.retrain.gate.Check`.
         same_texts: how many texts both scored, and the mean scores of each emotion before and after.
         headline: what came of it.
     """

@@ -25,7 +25,6 @@ from stack import ROOT, Stack, compose_command
 from substitutes import provide, withdraw
 
 from schemas.transcripts import InvalidTranscript, decode
-from worker.publish import message_of
 
 PROJECT: Final = "asr-emotions-test"
 IMAGES: Final = {"worker": "asr-emotions", "trainer": "asr-emotions-trainer"}
@@ -67,7 +66,7 @@ def say(text: str) -> None:
 def await_(what: str, predicate: Callable[[], Any]) -> Any:
     """Wait for something, and say it and how long it took."""
     start = time.monotonic()
-    answer = wait_for(predicate, PATIENCE_S, what)
+    answer = wait_for(predicate, what, timeout_s=PATIENCE_S)
     say(f"{what}: {answer} ({time.monotonic() - start:.1f} s)")
     return answer
 
@@ -97,7 +96,7 @@ def samples() -> tuple[list[str], list[str]]:
     broken = []
     for line in lines:
         try:
-            decode(message_of(line) or b"", timestamp_ms=0)
+            decode(line.encode(), timestamp_ms=0)
         except InvalidTranscript:
             broken.append(line)
     return lines, broken
@@ -178,7 +177,7 @@ def observe(stack: Stack) -> None:
         say(f"promtool {' '.join(check)}: ok")
     stack.up("prometheus")
     await_(f"Prometheus reads {WORKERS} workers", lambda: len(stack.measured("up == 1")) == WORKERS)
-    shares = wait_for(lambda: stack.measured("emotion_records_total"), PATIENCE_S, "records")
+    shares = wait_for(lambda: stack.measured("emotion_records_total"), "records", timeout_s=PATIENCE_S)
     say("records of each worker: " + ", ".join(series["value"][1] for series in shares))
 
 

@@ -10,11 +10,10 @@ from typing import Any
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def run(script: str, *arguments: str) -> dict[str, Any]:
+def run(script: str, *arguments: str) -> Any:
     command = [sys.executable, str(BENCHMARKS / script), "--json", *arguments]
     finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=120)
-    result: dict[str, Any] = json.loads(finished.stdout)
-    return result
+    return json.loads(finished.stdout)
 
 
 def test_end_to_end_measures_rate_latency_memory_and_stages_of_the_flow() -> None:
@@ -32,6 +31,12 @@ def test_memory_is_told_after_each_portion() -> None:
     assert result["every"] == 300
     assert len(result["rss_mb"]) == 3
     assert all(size > 1 for size in result["rss_mb"])
+
+
+def test_memory_while_the_table_is_locked_is_told_for_small_and_large_messages() -> None:
+    small, large = run("memory.py", "--locked", "--locked-bytes", "2000000", "--locked-seconds", "1")
+    assert (small["messages"], large["messages"]) == (500, 4)
+    assert all(1 < each["idle_mb"] <= each["locked_mb"] for each in (small, large))
 
 
 def test_published_messages_are_distinct_valid_and_half_of_them_named() -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from commands import WORKER, emotion_worker
-from kafka import KafkaConsumer
-from services import Postgres, dead_letters_of, wait_for
+from kafka import KafkaConsumer, TopicPartition
+from services import PATIENCE_S, Postgres, dead_letters_of, wait_for
 from sqlalchemy import create_engine, text
 
 from schemas.emotions import EMOTIONS
 
+SAMPLES = Path(__file__).parents[1] / "data" / "forms"
 COMMANDS = ["run", "migrate", "publish", "classify", "rescore", "demo", "dead-letters list", "dead-letters replay"]
 
 
@@ -73,21 +74,41 @@ def test_migrate_works_from_any_folder_and_again(empty_database: str, tmp_path: 
     assert query(empty_database, "SELECT count(*) FROM emotion_results") == [{"count": 0}]
 
 
-def test_publish_takes_a_file_of_json_and_of_plain_text(kafka: str, topic: str, tmp_path: Path) -> None:
+def test_publish_takes_a_file_of_json_and_leaves_what_is_no_transcript_for_the_worker(
+    kafka: str, topic: str, tmp_path: Path
+) -> None:
     file = tmp_path / "lines"
-    file.write_text(
-        '{"text": "да", "session_id": "call-1"}\n\n  ну наконец то  \n[смех] да\n{not judged\n', encoding="utf-8"
-    )
+    file.write_text('{"id": "c-1", "text": "да", "session_id": "call-1"}\n\n{not judged\n', encoding="utf-8")
 
     done = emotion_worker("publish", str(file), WORKER_KAFKA_BOOTSTRAP_SERVERS=kafka, WORKER_KAFKA_TOPIC=topic)
 
-    assert (done.returncode, done.stdout) == (0, f"published 4 messages to {topic}\n"), done.stderr
-    assert {(record.key, record.value.decode()) for record in records(kafka, topic, 4)} == {
-        (b"call-1", '{"text": "да", "session_id": "call-1"}'),
-        (None, '{"text":"ну наконец то"}'),
-        (None, '{"text":"[смех] да"}'),
+    assert (done.returncode, done.stdout) == (0, f"published 2 messages to {topic}\n"), done.stderr
+    assert "1 messages hold no transcript, the first at line 3" in done.stderr
+    assert {(record.key, record.value.decode()) for record in records(kafka, topic, 2)} == {
+        (b"call-1", '{"id": "c-1", "text": "да", "session_id": "call-1"}'),
         (None, "{not judged"),
     }
+
+
+def test_publish_takes_a_call_as_a_recognizer_wrote_it_and_keeps_its_order(kafka: str, topic: str) -> None:
+    file = SAMPLES / "whisper.srt"
+    settings = {"WORKER_KAFKA_BOOTSTRAP_SERVERS": kafka, "WORKER_KAFKA_TOPIC": topic}
+    done = emotion_worker("publish", str(file), "--session", "call-17", **settings)
+    assert (done.returncode, done.stdout) == (0, f"published 5 messages to {topic}\n"), done.stderr
+    found = records(kafka, topic, 5)
+    assert {record.key for record in found} == {b"call-17"}
+    assert [json.loads(record.value)["id"] for record in found] == [f"call-17-{number}" for number in range(5)]
+
+
+def test_publish_refuses_a_file_before_anything_of_it_is_published(kafka: str, topic: str, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes("алло\n".encode() * 600 + "алло\n".encode("cp1251"))
+    settings = {"WORKER_KAFKA_BOOTSTRAP_SERVERS": kafka, "WORKER_KAFKA_TOPIC": topic}
+    assert_refused(emotion_worker("publish", str(file), **settings), "line 601: it is not UTF-8", "iconv")
+    consumer = KafkaConsumer(bootstrap_servers=kafka)
+    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+    assert sum(consumer.end_offsets(partitions).values()) == 0
+    consumer.close()
 
 
 def test_publish_takes_standard_input(kafka: str, topic: str) -> None:
@@ -108,10 +129,10 @@ def test_publish_to_a_topic_that_does_not_exist_is_refused(kafka: str) -> None:
 def test_classify_answers_each_line_in_order_from_any_folder(tmp_path: Path) -> None:
     lines = [
         json.dumps({"id": "first", "text": "Мне очень страшно за неё!"}),
-        "ты меня бесишь как же я зол",
+        json.dumps({"text": "ты меня бесишь как же я зол"}),
         "",
         json.dumps({"text": ""}),
-        *(f"фраза номер {number}" for number in range(300)),
+        *(json.dumps({"text": f"фраза номер {number}"}) for number in range(300)),
     ]
 
     done = emotion_worker("classify", stdin="\n".join(lines), cwd=tmp_path)
@@ -124,13 +145,53 @@ def test_classify_answers_each_line_in_order_from_any_folder(tmp_path: Path) -> 
         "",
         *(f"фраза номер {number}" for number in range(300)),
     ]
-    assert {tuple(answer) for answer in answers} == {("id", "text", "emotions", "scores", "model_version")}
+    assert {tuple(answer) for answer in answers} == {
+        ("id", "text", "emotions", "scores", "model_version", "convention")
+    }
     fear, anger, silence = answers[:3]
     assert (fear["id"], fear["emotions"]) == ("first", ["fear"])
     assert (anger["id"], anger["emotions"]) == (None, ["anger"])
     assert tuple(fear["scores"]) == EMOTIONS
     assert all(0 <= score <= 1 for score in fear["scores"].values())
     assert (silence["emotions"], silence["scores"]) == ([], None)
+
+
+def test_a_whole_call_as_one_message_has_an_emotion_for_each_turn() -> None:
+    calm = ["добрый день чем могу помочь", "я хотела бы уточнить адрес доставки", "назовите пожалуйста номер заказа"]
+    furious = ["да вы что издеваетесь надо мной", "я в бешенстве это безобразие", "верните мои деньги сволочи"]
+    turns = [*calm * 7, *furious * 13]
+    call = {"id": "call-60", "text": " ".join(turns), "segments": [{"text": f" {turn}"} for turn in turns]}
+    windowed = {"id": "endless", "text": "ненавижу" * 100}
+
+    done = emotion_worker("classify", stdin="\n".join(json.dumps(each) for each in (call, windowed)))
+
+    assert done.returncode == 0, done.stderr
+    *answers, endless = map(json.loads, done.stdout.splitlines())
+    assert [(answer["text"], answer["cut"]) for answer in answers] == [(turn, "segment") for turn in turns]
+    assert [answer["id"] for answer in answers[:2]] == ["call-60", "call-60#0002"]
+    assert {tuple(answer["emotions"]) for answer in answers[: len(calm) * 7]} == {("neutral",)}
+    assert all("anger" in answer["emotions"] for answer in answers[len(calm) * 7 :])
+    assert endless["windows"] > 1
+
+
+def test_classify_says_who_spoke_and_leaves_another_language_without_scores() -> None:
+    lines = [
+        json.dumps({"text": "ты меня бесишь", "speaker": "client", "language": "Russian"}),
+        json.dumps({"text": "maghan unamaidy", "language": "kk", "attributes": {"channel": 0}}),
+    ]
+    done = subprocess.run(
+        [WORKER, "classify"],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"WORKER_CHANNEL_ROLES": "0=agent"},
+    )
+    russian, kazakh = map(json.loads, done.stdout.splitlines())
+    assert (russian["role"], russian["language"], russian["emotions"]) == ("customer", "ru", ["anger"])
+    assert "not_scored" not in russian
+    assert (kazakh["role"], kazakh["language"], kazakh["not_scored"]) == ("agent", "kk", "language")
+    assert (kazakh["emotions"], kazakh["scores"]) == ([], None)
 
 
 def test_classify_reads_a_file_and_stops_when_its_reader_does(tmp_path: Path) -> None:
@@ -145,6 +206,15 @@ def test_classify_reads_a_file_and_stops_when_its_reader_does(tmp_path: Path) ->
     assert process.returncode in {0, -signal.SIGPIPE}
 
 
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """A shell has its background jobs ignore Ctrl-C, and their children would too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_ends_a_command_without_a_trace() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent_broker:
         address = f"127.0.0.1:{silent_broker.getsockname()[1]}"
@@ -175,12 +245,13 @@ def test_a_command_whose_reader_has_gone_ends_as_others_do(empty_database: str) 
 
 
 def test_classify_names_the_line_that_is_no_transcript() -> None:
-    assert_refused(emotion_worker("classify", stdin='алло\n{"id": 1}\n'), "line 2 holds no transcript")
+    assert_refused(emotion_worker("classify", stdin='{"text": "да"}\n{"id": 1}\n'), "line 2 holds no transcript")
+    assert_refused(emotion_worker("classify", stdin='алло\n{"id": 1}\n'), "line 2 is no plain text")
 
 
 def test_classify_refuses_a_folder_that_holds_no_bundle(tmp_path: Path) -> None:
     done = emotion_worker("classify", "--model", str(tmp_path), stdin="алло\n")
-    assert_refused(done, "no manifest.json", "emotion-training fit")
+    assert_refused(done, "manifest.json is missing", "emotion-training fit")
 
 
 @pytest.mark.parametrize("command", ["classify", "publish"])
@@ -192,7 +263,7 @@ def test_a_file_that_cannot_be_read_is_refused(command: str, tmp_path: Path) -> 
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_bytes("алло\n".encode("cp1251"))
-    assert_refused(emotion_worker("classify", str(file)), "is not UTF-8")
+    assert_refused(emotion_worker("classify", str(file)), "line 1: it is not UTF-8")
 
 
 @pytest.mark.parametrize("command", ["run", "migrate"])
@@ -225,9 +296,9 @@ def test_from_an_empty_database_to_a_row_by_three_commands(
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen([WORKER, "run"], env=os.environ | settings, stderr=log, cwd=tmp_path)
     try:
-        wait_for(lambda: query(empty_database, "SELECT text FROM emotion_results"), 120, "the row")
+        wait_for(lambda: query(empty_database, "SELECT text FROM emotion_results"), "the row")
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(PATIENCE_S) == 0
     finally:
         worker.kill()
         worker.wait()

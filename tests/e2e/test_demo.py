@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import psycopg
 from commands import WORKER, emotion_worker
-from services import wait_for
+from services import PATIENCE_S, wait_for
 
 
 def _started_by(process: psutil.Process) -> list[psutil.Process]:
@@ -40,13 +40,13 @@ def test_the_demo_can_be_kept_up_to_look_around(tmp_path: Path) -> None:
             [WORKER, "demo", "--keep"], cwd=tmp_path, env=os.environ | {"COLUMNS": "300"}, stdout=stdout
         )
     try:
-        wait_for(lambda: "psql" in output.read_text() or demo.poll() is not None, timeout_s=90, what="the addresses")
+        wait_for(lambda: "psql" in output.read_text() or demo.poll() is not None, what="the addresses")
         (url,) = re.findall(r"Postgres +(postgresql://\S+)", output.read_text())
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT count(*) FROM session_emotions").fetchone() != (0,)
         assert re.search(r"Kafka +127\.0\.0\.1:\d+", output.read_text())
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(30) == 0
+        assert demo.wait(PATIENCE_S) == 0
     finally:
         demo.kill()
         demo.wait()

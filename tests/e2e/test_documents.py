@@ -16,7 +16,7 @@ DOCUMENTS = sorted(
 
 
 def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 175
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -53,8 +53,8 @@ def test_the_make_targets_that_a_document_names_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["schemas", "registry", "worker", "training"])
-def test_the_architecture_lists_every_module_and_no_other(package: str) -> None:
+def test_the_architecture_lists_every_folder_and_no_other(package: str) -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    (listed,) = re.findall(rf"^    {package}/ .*\n((?:^      .*\n)+)", text, re.MULTILINE)
-    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
-    assert set(re.findall(r"^      (\w+\.py)", listed, re.MULTILINE)) == modules
+    (listed,) = re.findall(rf"^    {package}/ .*\n((?:^      .*\n)*)", text, re.MULTILINE)
+    folders = {path.parent.name for path in (ROOT / package).glob("*/*.py")} - {"recipes"}
+    assert set(re.findall(r"^      (\w+)/", listed, re.MULTILINE)) == folders

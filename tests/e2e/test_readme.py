@@ -27,11 +27,11 @@ import psycopg
 import pytest
 from kafka import KafkaAdminClient
 from psycopg.rows import dict_row
-from services import Postgres, wait_for
+from services import PATIENCE_S, Postgres, wait_for
 
 from training.cli import app as training_app
 from worker.cli import app as worker_app
-from worker.embedded import embedded_kafka
+from worker.demo.services import embedded_kafka
 from worker.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,14 +114,14 @@ def run_all(walk: Walk, environment: dict[str, str]) -> None:
                 worker = subprocess.Popen([*SHELL, f"exec {command}"], cwd=ROOT, env=environment)
                 continue
             if "dead-letters" in command:
-                wait_for(lambda: stored(walk) == published(walk), 120, "all that was published to be stored")
+                wait_for(lambda: stored(walk) == published(walk), "all that was published to be stored")
             done = subprocess.run(
                 [*SHELL, command], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True
             )
             walk.printed[command] = done.stdout
         assert worker
         worker.terminate()
-        assert worker.wait(15) == 0
+        assert worker.wait(PATIENCE_S) == 0
     finally:
         if worker:
             worker.kill()

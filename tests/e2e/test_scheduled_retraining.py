@@ -11,13 +11,13 @@ from typing import Any
 import psutil
 import pytest
 from bundles import WORDS, make_bundle
-from services import engine_fixture, wait_for
+from services import PATIENCE_S, engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select, text
 
 from schemas.emotions import EMOTIONS
 from schemas.tables import training_runs
 from training.database import connect
-from training.labels.label import Label
+from training.label_files.label import Label
 from training.labels.table import store
 
 TRAINING = str(Path(sys.executable).with_name("emotion-training"))
@@ -44,7 +44,7 @@ class Command:
         make_bundle(folder / "made", version="first", created_at="2026-01-01T00:00:00Z")
         self.work = folder / "work"
         self._log = folder / "log"
-        self._environment = {**os.environ, "TRAINING_DATABASE_URL": url, "OMP_NUM_THREADS": "1"}
+        self._environment = {**os.environ, "TRAINING_DATABASE_URL": url}
         folders = {"--work": self.work, "--store": folder / "store", "--champion": folder / "made"}
         self._words = ["--cron", "0 3 1 1 *", *(str(word) for pair in folders.items() for word in pair)]
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -56,7 +56,7 @@ class Command:
 
     def end(self) -> None:
         self._processes[-1].terminate()
-        assert self._processes[-1].wait(30) == 0, self.said()
+        assert self._processes[-1].wait(PATIENCE_S) == 0, self.said()
 
     def said(self) -> str:
         return self._log.read_text(encoding="utf-8")
@@ -90,14 +90,14 @@ def test_a_missed_retraining_survives_a_stop_and_promotes_its_candidate(engine: 
         connection.execute(insert(training_runs).values(state="skipped", started_at=years_ago))
 
     command.start()
-    wait_for(lambda: next(command.work.glob("run-*/**/student/checkpoint-*/trainer_state.json"), None), 120, "a fit")
+    wait_for(lambda: next(command.work.glob("run-*/**/student/checkpoint-*/trainer_state.json"), None), "a fit")
     command.end()
     assert [run.state for run in runs(engine)] == ["skipped", "interrupted"], command.said()
 
     command.start()
-    wait_for(lambda: command.said().count("the next run") == 3, 120, "the date after the run")
+    wait_for(lambda: command.said().count("the next run") == 3, "the date after the run")
     command.end()
     _, run = runs(engine)
     assert run.state == "promoted", command.said()
     assert f"run {run.id}: promoted {run.model_version}" in command.said()
-    assert {path.name for path in command.work.iterdir()} == {"snapshot"}
+    assert {path.name for path in command.work.iterdir()} == {"reports", "snapshot"}

@@ -18,19 +18,6 @@ def flow(kafka: str, topic: str, postgres_url: str, tmp_path: Path) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks as small as those of tests are faster on one thread, by far so where the cores are busy otherwise."""
-    import torch  # noqa: PLC0415 - see above.
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("OMP_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Published files of three small sets."""
     from fits import make_data  # noqa: PLC0415 - see above.

@@ -1,37 +1,38 @@
 """One node of Apache Kafka for the tests, which may stop, kill, freeze and restart it."""
 
+import random
 import socket
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
+from certificates import Certificate
 from launchers import Launcher, Server
-from services import Certificate, wait_for
-
-from worker.embedded import free_port
+from services import wait_for
 
 USERNAME: Final = "worker"
 PASSWORD: Final = "correct-horse"  # noqa: S105 - of a broker that lives as long as a test.
 
 _PROPERTIES: Final = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+process.roles={roles}
+node.id={number}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listeners=PLAINTEXT://{plain},CONTROLLER://127.0.0.1:{controller}{secure}
+listeners=PLAINTEXT://{plain}{controller}{secure}
 log.dirs={home}/data
 auto.create.topics.enable=false
 broker.heartbeat.interval.ms=200
-broker.session.timeout.ms=1000
+broker.session.timeout.ms={session_ms}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 offsets.topic.num.partitions=1
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={nodes}
 transaction.state.log.num.partitions=1
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={nodes}
 transaction.state.log.min.isr=1
 """
 # The certificate is its own authority, and that of clients; Kafka reads the key and it from one PEM file.
@@ -48,35 +49,70 @@ ssl.truststore.type=PEM
 ssl.truststore.location={truststore}
 listener.name.ssl.ssl.client.auth=required
 """
+_CLIENT_PORTS_BEGIN: Final = 32_768  # Linux gives ports from here to whoever connects.
+
+
+class Place(NamedTuple):
+    """A node's place in its cluster.
+
+    Attributes:
+        number: its id, from 1.
+        controllers: the ports of the controllers, by the ids of their nodes.
+        nodes: how many there are.
+        cluster_id: the id that the nodes have in common.
+        session_ms: a broker that is silent for so long has lost its leaderships.
+        heap_mb: what its Java may take.
+    """
+
+    number: int
+    controllers: Mapping[int, int]
+    nodes: int
+    cluster_id: str
+    session_ms: int
+    heap_mb: int
+
+
+def alone() -> Place:
+    """Return the place of a node that is a cluster by itself."""
+    return Place(1, {1: lasting_port()}, 1, str(uuid.uuid4()), session_ms=1_000, heap_mb=512)
+
+
+def lasting_port() -> int:
+    """Return a free port that no client is ever given: while its server is dead, it stays free."""
+    while True:
+        port = random.randrange(_CLIENT_PORTS_BEGIN // 2, _CLIENT_PORTS_BEGIN)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class KafkaBroker:
-    """Broker and controller in one process, on loopback; topics are never made by themselves.
+    """Broker and mostly controller in one process, on loopback; topics are never made by themselves.
 
     Given a certificate it also listens with SASL_SSL, where USERNAME and PASSWORD are known to PLAIN and to
     SCRAM-SHA-256, and with SSL, where clients show a certificate: the same, or one that it has signed.
 
     Attributes:
+        number: id of the node in its cluster.
         bootstrap: address of the plain listener; it survives a restart.
         secure_bootstrap: address of the SASL_SSL listener.
         mutual_bootstrap: address of the SSL listener.
     """
 
-    def __init__(self, home: Path, launcher: Launcher, certificate: Certificate | None = None) -> None:
+    def __init__(
+        self, home: Path, launcher: Launcher, certificate: Certificate | None = None, place: Place | None = None
+    ) -> None:
         self._home = home
         self._launcher = launcher
         self._server: Server | None = None
-        self.bootstrap = f"127.0.0.1:{free_port()}"
-        self.secure_bootstrap = f"127.0.0.1:{free_port()}"
-        self.mutual_bootstrap = f"127.0.0.1:{free_port()}"
+        self._place = place or alone()
+        self.number = self._place.number
+        self.bootstrap = f"127.0.0.1:{lasting_port()}"
+        self.secure_bootstrap = f"127.0.0.1:{lasting_port()}"
+        self.mutual_bootstrap = f"127.0.0.1:{lasting_port()}"
         secure = f",SASL_SSL://{self.secure_bootstrap},SSL://{self.mutual_bootstrap}"
-        properties = _PROPERTIES.format(
-            plain=self.bootstrap,
-            controller=free_port(),
-            secure=secure if certificate else "",
-            home=home,
-        )
-        self._format_options = ["-t", str(uuid.uuid4())]
+        properties = self._properties(secure if certificate else "")
+        self._format_options = ["-t", self._place.cluster_id]
         if certificate:
             keystore = home / "keystore.pem"
             keystore.write_text(certificate.key.read_text() + certificate.certificate.read_text())
@@ -86,6 +122,21 @@ class KafkaBroker:
             credentials = f"SCRAM-SHA-256=[name={USERNAME},password={PASSWORD}]"
             self._format_options += ["--add-scram", credentials]
         home.joinpath("server.properties").write_text(properties)
+
+    def _properties(self, secure: str) -> str:
+        number, controllers = self._place.number, self._place.controllers
+        leads = number in controllers
+        return _PROPERTIES.format(
+            roles="broker,controller" if leads else "broker",
+            number=number,
+            voters=",".join(f"{voter}@127.0.0.1:{port}" for voter, port in controllers.items()),
+            plain=self.bootstrap,
+            controller=f",CONTROLLER://127.0.0.1:{controllers[number]}" if leads else "",
+            secure=secure,
+            home=self._home,
+            session_ms=self._place.session_ms,
+            nodes=self._place.nodes,
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -101,11 +152,27 @@ class KafkaBroker:
         """Whether it was started, and neither stopped nor killed since."""
         return self._server is not None
 
+    def segment(self, topic: str, partition: int) -> Path:
+        """Return the file of a partition's first records."""
+        return self._home / "data" / f"{topic}-{partition}" / f"{0:020}.log"
+
     def start(self) -> None:
         """Start it, or start it again on the same log and the same port; return when it answers."""
-        self._server = self._launcher.start(self._home, self._format_options)
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it and return at once: several nodes of a cluster may need each other to come up."""
+        self._server = self._launcher.start(self._home, self._format_options, self._place.heap_mb)
+
+    def wait(self) -> None:
+        """Return when it answers.
+
+        Raises:
+            RuntimeError: it does not; the end of its output is told.
+        """
         try:
-            wait_for(self._answers, timeout_s=60, what=f"Kafka at {self.bootstrap}")
+            wait_for(self._answers, what=f"Kafka at {self.bootstrap}")
         except AssertionError as error:
             self.kill()
             log = self._home.joinpath("kafka.log").read_text(errors="replace")

@@ -16,7 +16,7 @@ import docker
 from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
 
-from worker.embedded import end_with_this_process
+from worker.demo.services import end_with_this_process
 
 POM: Final = Path(__file__).with_name("pom.xml")
 VERSION: Final = re.findall(r"<kafka.version>(.+)</kafka.version>", POM.read_text())[0]
@@ -51,7 +51,7 @@ class Server(Protocol):
 class Launcher(Protocol):
     """Starts Kafka nodes."""
 
-    def start(self, home: Path, format_options: list[str]) -> Server:
+    def start(self, home: Path, format_options: list[str], heap_mb: int) -> Server:
         """Start the node whose ``server.properties`` lies in home; format its storage first when that is new.
 
         Its output goes to ``kafka.log`` in home.
@@ -62,18 +62,19 @@ class JavaLauncher:
     """Kafka on the Java of this machine."""
 
     def __init__(self, jars: Path) -> None:
-        options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         options.append("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-        self._java = ["java", *options, "-cp", f"{jars}/*"]
+        self._options = [*options, "-cp", f"{jars}/*"]
 
-    def start(self, home: Path, format_options: list[str]) -> "JavaServer":
+    def start(self, home: Path, format_options: list[str], heap_mb: int) -> "JavaServer":
         properties = str(home / "server.properties")
+        java = ["java", f"-Xmx{heap_mb}m", *self._options]
         with (home / "kafka.log").open("ab") as log:
             if not (home / "data" / "meta.properties").exists():
                 format_command = ["kafka.tools.StorageTool", "format", "-c", properties, *format_options]
-                subprocess.run([*self._java, *format_command], stdout=log, stderr=log, check=False)
+                subprocess.run([*java, *format_command], stdout=log, stderr=log, check=False)
             process = subprocess.Popen(
-                [*self._java, "kafka.Kafka", properties], stdout=log, stderr=log, start_new_session=True
+                [*java, "kafka.Kafka", properties], stdout=log, stderr=log, start_new_session=True
             )
         return JavaServer(process, home / "kafka.pid")
 
@@ -116,7 +117,7 @@ class JavaServer:
 class DockerLauncher:
     """Kafka's own image, on the network of the host: the addresses are the same inside and outside."""
 
-    def start(self, home: Path, format_options: list[str]) -> "DockerServer":
+    def start(self, home: Path, format_options: list[str], heap_mb: int) -> "DockerServer":
         properties = home / "server.properties"
         script = (
             "cd /opt/kafka/bin && p=$1 l=$2 && shift 2 && "
@@ -126,7 +127,7 @@ class DockerLauncher:
         command = ["bash", "-c", script, "kafka", str(properties), str(home / "kafka.log"), *format_options]
         container = DockerContainer(IMAGE, network_mode="host", user=f"{os.getuid()}:{os.getgid()}")
         container.with_volume_mapping(str(home), str(home), "rw").with_command(command)
-        container.with_envs(LOG_DIR=f"{home}/logs", KAFKA_HEAP_OPTS="-Xmx512m")
+        container.with_envs(LOG_DIR=f"{home}/logs", KAFKA_HEAP_OPTS=f"-Xmx{heap_mb}m")
         return DockerServer(container.start())
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from services import wait_for
 
-from worker.embedded import end_with_this_process, free_port
+from worker.demo.services import end_with_this_process, free_port
 
 _TOKEN: Final = "0123456789abcdef0123456789abcdef01234567"  # noqa: S105 - of a server that lives for a minute.
 _QUIET: Final = {
@@ -113,7 +113,7 @@ class Project:
         wish = {"title": "all", "serialization_options": {"annotations__completed_by": {"only_id": False}}}
         at = f"/api/projects/{self._number}/exports/"
         number = self._owner.json("POST", at, wish)["id"]
-        wait_for(lambda: self._owner.json("GET", f"{at}{number}")["status"] == "completed", 60, "the snapshot")
+        wait_for(lambda: self._owner.json("GET", f"{at}{number}")["status"] == "completed", "the snapshot")
         return self._owner.text("GET", f"{at}{number}/download?exportType=JSON")
 
 
@@ -149,7 +149,7 @@ def label_studio(environment: Path, folder: Path) -> Iterator[Person]:
     try:
         with end_with_this_process(folder / "pid"):
             someone = Person("http://{}:{}".format(*address), _TOKEN)
-            wait_for(lambda: _healthy(server, someone, folder / "log"), 180, "Label Studio")
+            wait_for(lambda: _healthy(server, someone, folder / "log"), "Label Studio")
             yield someone
     finally:
         server.kill()

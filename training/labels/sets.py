@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from schemas.emotions import EMOTIONS
-from training.examples import Examples
-from training.labels.label import Label
+from training.data.examples import Examples
+from training.label_files.label import Label
 
 _HALF: Final = 0.5
 

@@ -5,35 +5,43 @@ as one. That is what `latest` selects, for counts. Retraining reads `in_order`, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Connection,
     Engine,
     Executable,
     RowMapping,
     Select,
+    Text,
     and_,
+    any_,
     case,
+    cast,
+    column,
     func,
     literal_column,
     or_,
     select,
+    table,
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from registry.postgres import database_problems
 from schemas.emotions import EMOTIONS
-from schemas.tables import labelled_texts
-from training.database import database_problems
-from training.labels.label import Label
+from schemas.tables import emotion_results, labelled_texts
+from training.label_files.label import Label
 
 _COLUMNS = labelled_texts.c
 _CODER = func.coalesce(func.nullif(_COLUMNS.annotator, ""), _COLUMNS.origin).label("coder")
 _KEY = ("text", "origin", "annotator")
+_INCOMING = "incoming_labels"
+_ANSWER = ("emotions", "annotated", "transcript_id")
 
 
 class Stored(NamedTuple):
@@ -74,11 +82,11 @@ def store(engine: Engine, labels: Sequence[Label]) -> Stored:
     A label of the same text, origin and annotator is replaced by a later one; one without a time is of now.
 
     Raises:
-        UnusableDatabase: Postgres is away, refuses us, or lacks the table.
+        ConfigurationError, DatabaseAway: Postgres refuses us, is away, or lacks the table.
     """
-    last = _without_repeats(labels)
     now = datetime.now(UTC)
     with database_problems(), engine.begin() as connection:
+        last = _with_sessions(connection, _without_repeats(labels))
         fresh = [
             *_upsert(connection, [label for label in last if label.labelled_at is None], now),
             *_upsert(connection, [label for label in last if label.labelled_at is not None], now),
@@ -101,13 +109,13 @@ def in_order() -> Select[Any]:
     return select(labelled_texts, _CODER).order_by(_COLUMNS.labelled_at, _COLUMNS.id)
 
 
-def listed(
+def list_labels(
     engine: Engine, *, origin: str | None = None, annotator: str | None = None, emotion: str | None = None, limit: int
 ) -> list[Label]:
     """Return the newest labels first, all of them or those of an origin, an annotator, an emotion.
 
     Raises:
-        UnusableDatabase: Postgres is away, refuses us, or lacks the table.
+        ConfigurationError, DatabaseAway: Postgres refuses us, is away, or lacks the table.
     """
     query = select(labelled_texts).order_by(_COLUMNS.labelled_at.desc(), _COLUMNS.id.desc()).limit(limit)
     if origin is not None:
@@ -124,7 +132,7 @@ def stats(engine: Engine) -> Stats:
     """Count the labels, and measure how far annotators agree.
 
     Raises:
-        UnusableDatabase: Postgres is away, refuses us, or lacks the table.
+        ConfigurationError, DatabaseAway: Postgres refuses us, is away, or lacks the table.
     """
     rows = latest().subquery()
     carried = [func.count().filter(rows.c.emotions.any(emotion)) for emotion in EMOTIONS]
@@ -179,6 +187,28 @@ def _without_repeats(labels: Iterable[Label]) -> list[Label]:
     return list(kept.values())
 
 
+def _with_sessions(connection: Connection, labels: Sequence[Label]) -> list[Label]:
+    """Return the labels with the sessions of their transcripts, where they name none."""
+    wanted = {label.transcript_id for label in labels if label.transcript_id and not label.session_id}
+    if not wanted:
+        return list(labels)
+    found = emotion_results.c
+    query = select(found.transcript_id, found.source, found.session_id).where(
+        found.transcript_id == any_(cast(sorted(wanted), ARRAY(Text))), found.session_id.is_not(None)
+    )
+    sessions: dict[tuple[str, str | None], str] = {}
+    for name, source, session in connection.execute(query.order_by(found.source)):
+        sessions[name, source] = session
+        # A label without a source is about the transcript of any source.
+        sessions.setdefault((name, None), session)
+    return [
+        replace(label, session_id=session_id)
+        if not label.session_id and (session_id := sessions.get((label.transcript_id or "", label.source)))
+        else label
+        for label in labels
+    ]
+
+
 def _later(moment: datetime | None, before: datetime | None) -> bool:
     return moment is None or (before is not None and moment >= before)
 
@@ -187,32 +217,61 @@ def _upsert(connection: Connection, labels: Sequence[Label], now: datetime) -> l
     """Insert or replace, and say of each row that was written whether it is new."""
     if not labels:
         return []
-    statement = insert(labelled_texts)
+    names = ["text", "emotions", "annotated", "origin", "annotator", "labelled_at"]
+    names += ["transcript_id", "source", "session_id", "drawn_by", "relative_chance"]
+    rows = (
+        (
+            label.text,
+            list(label.emotions),
+            list(label.annotated),
+            label.origin,
+            label.annotator,
+            label.labelled_at or now,
+            label.transcript_id,
+            label.source,
+            label.session_id,
+            label.drawn_by,
+            label.relative_chance,
+        )
+        for label in labels
+    )
+    _copy(connection, names, rows)
+    incoming: Any = select(*(column(name) for name in names)).select_from(table(_INCOMING))
+    statement = insert(labelled_texts).from_select(names, incoming)
     new = statement.excluded
-    differs = or_(*(new[name].is_distinct_from(_COLUMNS[name]) for name in ("emotions", "annotated", "transcript_id")))
+    differs = or_(*(new[name].is_distinct_from(_COLUMNS[name]) for name in _ANSWER))
+    # A file that names the source later, the session, or how the text was drawn, says more of the label that is there.
+    told = [and_(_COLUMNS[name].is_(None), new[name].is_not(None)) for name in ("relative_chance", "session_id")]
+    changes = or_(differs, and_(new.source.is_not(None), new.source.is_distinct_from(_COLUMNS.source)), *told)
     # What comes without a time would otherwise be of now each time it comes.
     dated = labels[0].labelled_at is not None
-    replaces = or_(new.labelled_at > _COLUMNS.labelled_at, and_(new.labelled_at == _COLUMNS.labelled_at, differs))
+    replaces = or_(new.labelled_at > _COLUMNS.labelled_at, and_(new.labelled_at == _COLUMNS.labelled_at, changes))
     upsert: Executable = statement.on_conflict_do_update(
         index_elements=[literal_column("md5(text)"), "origin", "annotator"],
-        set_={name: new[name] for name in ("emotions", "annotated", "transcript_id", "labelled_at")}
+        set_={name: new[name] for name in _ANSWER}
+        | {"labelled_at": new.labelled_at if dated else case((differs, new.labelled_at), else_=_COLUMNS.labelled_at)}
+        # A file that does not name the source takes nothing from a label that does.
+        | {"source": func.coalesce(new.source, case((new.transcript_id == _COLUMNS.transcript_id, _COLUMNS.source)))}
+        # A session that was named stays, for the label's side hangs on it.
+        | {name: func.coalesce(_COLUMNS[name], new[name]) for name in ("session_id", "drawn_by", "relative_chance")}
         # The same answer, saved again, is nothing new to learn.
         | {"imported_at": case((differs, func.now()), else_=_COLUMNS.imported_at)},
-        where=replaces if dated else differs,
+        where=replaces if dated else changes,
     ).returning(literal_column("xmax = 0"))
-    rows = [
-        {
-            "text": label.text,
-            "emotions": list(label.emotions),
-            "annotated": list(label.annotated),
-            "origin": label.origin,
-            "annotator": label.annotator,
-            "labelled_at": label.labelled_at or now,
-            "transcript_id": label.transcript_id,
-        }
-        for label in labels
-    ]
-    return list(connection.scalars(upsert, rows))
+    return list(connection.scalars(upsert))
+
+
+def _copy(connection: Connection, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Copy rows into a table of this transaction alone: many times as fast as inserting them one by one."""
+    columns = ", ".join(names)
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_INCOMING}")
+    connection.exec_driver_sql(
+        f"CREATE TEMPORARY TABLE {_INCOMING} ON COMMIT DROP AS SELECT {columns} FROM labelled_texts WITH NO DATA"  # noqa: S608 - made of constants.
+    )
+    cursor: Any = connection.connection.cursor()  # psycopg's, which can copy.
+    with cursor, cursor.copy(f"COPY {_INCOMING} ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def _label(row: RowMapping) -> Label:
@@ -224,4 +283,8 @@ def _label(row: RowMapping) -> Label:
         annotator=row["annotator"],
         labelled_at=row["labelled_at"],
         transcript_id=row["transcript_id"],
+        source=row["source"],
+        session_id=row["session_id"],
+        drawn_by=row["drawn_by"],
+        relative_chance=row["relative_chance"],
     )

@@ -26,10 +26,10 @@ def read_recipe(recipe: str | None, overrides: Iterable[str] = (), **given: Any)
     Raises:
         UnusableRecipe: there is no such recipe, or a setting is unknown or cannot be right.
     """
-    return made(FitSettings, said(recipe, overrides, **given))
+    return validate_settings(FitSettings, merge_recipe(recipe, overrides, **given))
 
 
-def said(recipe: str | None, overrides: Iterable[str] = (), **given: Any) -> dict[str, Any]:
+def merge_recipe(recipe: str | None, overrides: Iterable[str] = (), **given: Any) -> dict[str, Any]:
     """Return what a recipe says and what is put in its place, as `read_recipe` takes them; nothing is checked yet.
 
     Raises:
@@ -47,7 +47,7 @@ def said(recipe: str | None, overrides: Iterable[str] = (), **given: Any) -> dic
     return settings | given
 
 
-def made(kind: type[_Settings], said: Mapping[str, Any]) -> _Settings:
+def validate_settings(kind: type[_Settings], said: Mapping[str, Any]) -> _Settings:
     """Make settings of what a recipe says.
 
     Raises:

@@ -1,0 +1,67 @@
+"""The command emotion-training schedule."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from cyclopts import Parameter
+
+from training.database import connect
+from training.options import Overrides, Public, Store, Work
+from training.retrain.crontab import crontab
+from training.retrain.schedule import Job, keep_to
+from training.retrain.settings import read_settings
+from training.signals import Interrupted, on_signals
+
+log = structlog.get_logger(__name__)
+
+
+def schedule(  # noqa: PLR0913 - the command's options.
+    *,
+    cron: Annotated[str, Parameter(env_var="TRAINING_CRON")],
+    timezone: Annotated[str | None, Parameter(env_var="TRAINING_TIMEZONE")] = None,
+    recipe: str | None = None,
+    store: Store = None,
+    work: Work = None,
+    champion: Path | None = None,
+    public: Public = None,
+    set_: Overrides | None = None,
+) -> None:
+    """Call `retrain` at the dates of a cron expression, until SIGTERM or Ctrl-C.
+
+    Args:
+        cron: Minute, hour, day of the month, month, day of the week, as in crontab(5); or @weekly and the like.
+        timezone: Of the dates, such as Europe/Moscow; without it, this machine's.
+        recipe: As for `retrain`, and so are the others.
+        store: Folder or URL of the bundles.
+        work: Folder for what a run has on the disk.
+        champion: Bundle to begin with.
+        public: Sets that judge too.
+        set_: Other settings.
+    """
+    date_after = crontab(cron, timezone)
+    settings = read_settings(recipe, set_ or (), store=store, work=work, champion=champion, public=public)
+    options = {"--recipe": recipe, "--store": store, "--work": work, "--champion": champion}
+    words = retrain_words(options, {"--public": public, "--set": set_})
+    with suppress(Interrupted), on_signals() as stop:
+        keep_to(date_after, connect(), Job(words, settings.work), stop)
+    log.info("stopped")
+
+
+def retrain_words(options: Mapping[str, object], lists: Mapping[str, Sequence[str] | None]) -> list[str]:
+    """Return the command that retrains once.
+
+    Args:
+        options: names and values; those that are None are left out.
+        lists: names and several values of each; those without a value are left out.
+    """
+    # Without -P, a file of the working folder that is called like one of our packages would be imported in its place.
+    words = [sys.executable, "-P", "-m", "training.cli", "retrain"]
+    for name, value in options.items():
+        words += [name, str(value)] if value is not None else []
+    for name, values in lists.items():
+        words += [name, *values] if values else []
+    return words

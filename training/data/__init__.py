@@ -1,0 +1,1 @@
+"""Labelled texts: public sets, tables, the calls corpus, their forms and their leakage."""

@@ -1,0 +1,1 @@
+"""Teachers: their targets, pseudo-labelled lines, teachers fitted in parallel."""

@@ -1,0 +1,1 @@
+"""Metrics, thresholds, robustness, behaviour, the report and the model card."""

@@ -1,0 +1,1 @@
+"""How a network learns: rows and their order, losses, optimizer, trainer, checkpoints."""

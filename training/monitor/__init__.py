@@ -1,0 +1,1 @@
+"""What changes after a promotion: drift, and the shadow's results."""

@@ -1,0 +1,1 @@
+"""One retraining: snapshot, splits, candidates, gate, schedule."""

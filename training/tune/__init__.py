@@ -1,0 +1,1 @@
+"""Calibration and thresholds fitted to few labels of a user's own."""

@@ -1,0 +1,1 @@
+"""The commands of emotion-worker; `worker.cli` names them, and each is imported when it is called."""

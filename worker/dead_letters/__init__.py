@@ -1,0 +1,1 @@
+"""Dead letters: sending, reading, selecting, repairing and replaying them."""

@@ -1,0 +1,1 @@
+"""The whole flow on one machine, with an embedded broker and Postgres."""

@@ -1,0 +1,139 @@
+"""Liveness and readiness, and the small HTTP server that tells them and the metrics."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from worker.errors import ConfigurationError
+
+_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
+
+
+class _Outage(NamedTuple):
+    why: str
+    since: datetime
+
+
+class Health:
+    """Whether the worker gets on; written by the main thread and by those that store, read by the server's.
+
+    An outage that is waited out is no fault of the worker: it is alive, since a restart would mend nothing, and it is
+    not ready.
+
+    Args:
+        stuck_after_s: with records waiting and nothing classified or stored for so many seconds, it is stuck.
+        clock: monotonic seconds; tests move it.
+    """
+
+    def __init__(self, stuck_after_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stuck_after_s = stuck_after_s
+        self._clock = clock
+        self._turned_at: float | None = None
+        self._progressed_at = clock()
+        self._waiting = False
+        self._lock = threading.Lock()
+        self._outages: dict[tuple[str, int], _Outage] = {}
+        self.ready = False
+        """Whether the group has let us in and every partition we were given is claimed."""
+
+    def note_turn(self, *, waiting: bool, progressed: bool) -> None:
+        """Note a turn of the main loop: whether records wait, and whether some got further."""
+        now = self._turned_at = self._clock()
+        if progressed or self._outages or not (waiting and self._waiting):
+            self._progressed_at = now
+        self._waiting = waiting
+
+    def note_absence(self, service: str, why: str) -> None:
+        """Note that a service cannot be reached and is waited for; each thread says so for itself.
+
+        Args:
+            service: its name.
+            why: what the last try has met.
+        """
+        key = service, threading.get_ident()
+        with self._lock:
+            known = self._outages.get(key)
+            self._outages[key] = _Outage(why, known.since if known else datetime.now(UTC))
+
+    def note_return(self, service: str) -> None:
+        """Note that a service answers this thread, whether or not it was away before."""
+        if self._outages:
+            with self._lock:
+                self._outages.pop((service, threading.get_ident()), None)
+
+    def liveness_problem(self) -> str | None:
+        """Return what a restart may mend, or None; before the first turn, a model may load for long."""
+        if self._turned_at is None:
+            return None
+        now = self._clock()
+        if now - self._turned_at > self._stuck_after_s:
+            return f"the main loop has not turned for {now - self._turned_at:.0f} s"
+        if self._waiting and not self._outages and now - self._progressed_at > self._stuck_after_s:
+            return f"records wait, and nothing was classified or stored for {now - self._progressed_at:.0f} s"
+        return None
+
+    def readiness_problem(self) -> str | None:
+        """Return why the worker takes no part now, or None when it does."""
+        if said := self.liveness_problem() or self._absences():
+            return said
+        if self.ready:
+            return None
+        if self._turned_at is None:
+            return "starting: the model is loaded, or the first poll is not done yet"
+        return "not a member of the consumer group yet, or partitions are not claimed yet"
+
+    def _absences(self) -> str:
+        """Return which services are away, each since when and why."""
+        first: dict[str, _Outage] = {}
+        with self._lock:
+            for (service, _), outage in sorted(self._outages.items(), key=lambda item: item[1].since):
+                first.setdefault(service, outage)
+        return "; ".join(
+            f"waiting for {service} since {since.isoformat(timespec='seconds')}: {why}"
+            for service, (why, since) in first.items()
+        )
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        """Log no requests: probes come every few seconds."""
+
+
+def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
+    """Serve /metrics, /healthz and /readyz from a daemon thread.
+
+    Returns:
+        The server; its ``server_port`` tells the port where 0 was asked for.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
+    metrics = make_wsgi_app(registry)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            answer: Iterable[bytes] = metrics(environ, start_response)
+            return answer
+        if path not in {"/healthz", "/readyz"}:
+            start_response("404 Not Found", [_TEXT])
+            return [b"/metrics, /healthz or /readyz\n"]
+        complaint = health.readiness_problem() if path == "/readyz" else health.liveness_problem()
+        # A list of its own for each answer: the server adds to it.
+        start_response("503 Service Unavailable" if complaint else "200 OK", [_TEXT])
+        return [f"{complaint or 'ok'}\n".encode()]
+
+    try:
+        server = make_server(host, port, application, ThreadingWSGIServer, handler_class=_Quiet)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error}. Set WORKER_HTTP_PORT to a free one"
+        ) from error
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server

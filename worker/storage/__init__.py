@@ -1,0 +1,1 @@
+"""Postgres: results and offsets in one transaction, shadow scores, migrations."""

@@ -1,0 +1,1 @@
+"""Changing the model: following the champion, shadow scoring, rescoring."""
