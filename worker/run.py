@@ -4,7 +4,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from functools import partial
 from typing import Final
 
@@ -24,7 +24,7 @@ from worker.observability.health import Health, serve
 from worker.observability.metrics import Metrics
 from worker.records import Classifier
 from worker.settings import Settings
-from worker.signals import stop_on_signals
+from worker.signals import ended_by_signals
 from worker.stages import CHUNKS_UNSTORED, Inference, Stages, Storage, Storing
 from worker.storage.circuit_breaker import DeadLetterLimit
 from worker.storage.database import connect
@@ -79,14 +79,11 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
     """
     by_signals = stop is None
     stop = stop or threading.Event()
-    if by_signals:
-        stop_on_signals(stop, at_once=True)
-    log.info("starting", **settings.printable())
     with ExitStack() as stack, suppress(Stopped):
         stack.callback(gc.unfreeze)  # What is frozen at the end counts as leaked, and Triton says so at length.
-        worker = _assemble(settings, classifier, stop, stack)
-        if by_signals:
-            stop_on_signals(stop)
+        with ended_by_signals(stop) if by_signals else nullcontext():
+            log.info("starting", **settings.printable())
+            worker = _assemble(settings, classifier, stop, stack)
         worker.run(stop)
 
 
