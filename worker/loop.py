@@ -222,12 +222,6 @@ class Worker:
         read_from = self._source.begin(claimed)
         if read_from is None:
             return False
-        if claimed.forgotten:
-            log.warning(
-                "the database does not know a partition that this group has read: it is read again from where it began",
-                partition=partition.partition,
-                read_from=read_from,
-            )
         self._partitions.begin(claimed, read_from)
         self._lag_due = time.monotonic()
         log.info("partition claimed", partition=partition.partition, epoch=claimed.epoch, read_from=read_from)

@@ -240,6 +240,10 @@ class Claim:
     """Kafka's id of the topic, which tells a recreated topic; None where the broker has none."""
     first_offset: int | None = None
     """Where the group began to read the partition, as its commits to Kafka say."""
+    log_start: int | None = None
+    """Where the partition's log begins, where no commit says where the group began."""
+    committed: int | None = None
+    """Where the group stands in Kafka."""
     first_starts: Mapping[int, int] = field(default_factory=dict)
     """Where each partition of the topic begins for a group that the database does not know; by partition number."""
     wanted: bool = True
@@ -257,9 +261,9 @@ class Claimed:
     """Id of the topic that ``next_offset`` belongs to."""
 
     @property
-    def forgotten(self) -> bool:
-        """Whether the database had no row for a partition that the group has read before."""
-        return self.epoch == 1 and self.claim.first_offset is not None
+    def is_new(self) -> bool:
+        """Whether the database knew nothing of the partition."""
+        return self.epoch == 1
 
     @property
     def topic_recreated(self) -> bool:

@@ -137,7 +137,15 @@ class KafkaSource:
             self._topic_ids |= dict.fromkeys(partitions, topic_id)
             starts = self._offsets.starts(partitions, self._settings.kafka_auto_offset_reset)
         return [
-            Claim(partition, offset, topic_id, starts.first_offsets.get(partition), starts.ends)
+            Claim(
+                partition,
+                offset,
+                topic_id,
+                first_starts=starts.ends,
+                first_offset=starts.first_offsets.get(partition),
+                log_start=starts.log_starts.get(partition),
+                committed=starts.committed.get(partition),
+            )
             for partition, offset in sorted(starts.offsets.items())
         ]
 
@@ -161,11 +169,8 @@ class KafkaSource:
             if skipped_to is None:
                 return None
             start = skipped_to
-        first = claimed.claim.first_offset
-        self._commits.first_offsets[partition] = (
-            start if first is None or claimed.topic_recreated else min(first, start)
-        )
-        if first is None and not self.confirm_membership({partition: start}):
+        self._commits.note_start(claimed, start)
+        if claimed.claim.first_offset is None and not self.confirm_membership({partition: start}):
             return None
         self._seek(partition, start)
         self._waiting.discard(partition)

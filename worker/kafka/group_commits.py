@@ -12,7 +12,7 @@ from kafka.structs import OffsetAndMetadata
 
 from worker.errors import Away
 from worker.kafka.client import CALL_TIMEOUT_MS, kafka_problems
-from worker.records import Partition
+from worker.records import Claimed, Partition
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,39 @@ class GroupCommits:
         self._consumer = consumer
         self.first_offsets: dict[Partition, int] = {}
         self._ask_again_at = 0.0
+
+    def note_start(self, claimed: Claimed, start: int) -> None:
+        """Note where the group began to read a claimed partition, and warn where the database stands behind Kafka.
+
+        Commits without a mark are of an older version, or of another program. A group that the database knows may have
+        begun anywhere in the log then.
+
+        Args:
+            claimed: answer of the database.
+            start: offset that the partition is read from.
+        """
+        claim, first = claimed.claim, claimed.claim.first_offset
+        if first is None and not claimed.is_new:
+            first = claim.log_start
+        self.first_offsets[claim.partition] = start if first is None or claimed.topic_recreated else min(first, start)
+        committed, number = claim.committed, claim.partition.partition
+        if committed is None or claimed.topic_recreated:
+            return
+        if start < committed:
+            log.warning(
+                "the database stands behind what this group told Kafka: it was lost, restored or set back; "
+                "records are read again",
+                partition=number,
+                read_from=start,
+                committed=committed,
+            )
+        elif claimed.is_new and claim.first_offset is None:
+            log.warning(
+                "the database does not know this group, which stands in Kafka: it goes on from there. "
+                "If the database was lost, docs/backup.md says how to read the log again",
+                partition=number,
+                read_from=start,
+            )
 
     def accepts(self, stored_offsets: Mapping[Partition, int]) -> bool:
         """Commit, and return whether the group counts this worker in.

@@ -36,7 +36,11 @@ class Starts(NamedTuple):
     offsets: dict[Partition, int]
     """The starts that are known; a partition that nobody leads may have none."""
     first_offsets: dict[Partition, int]
-    """Where the group once began to read, of those partitions that it has read before."""
+    """Where the group once began to read, of those partitions whose commit says so."""
+    log_starts: dict[Partition, int]
+    """Where the log begins, of all other partitions."""
+    committed: dict[Partition, int]
+    """Where the group stands in Kafka, of those partitions where it stands anywhere."""
     ends: dict[int, int]
     """By number, the end of each partition of the topic: a group that is new to the topic begins there. Empty for
     ``earliest``, and for a group that stands somewhere in Kafka."""
@@ -70,26 +74,31 @@ class LogOffsets:
     def starts(self, partitions: AbstractSet[Partition], reset: str) -> Starts:
         """Find where to begin with partitions that the database does not know.
 
-        That is where the group began, as its commits say: the database has lost it. Else it is where the group stands
-        in Kafka, else the beginning. A partition that is added to the topic later must not lose its first records.
+        That is where the group began, as its commits say: the database has lost it. Some commits of such a group may
+        not say it, as those of a worker of an older version: then the log's beginning. Without any such commit, it is
+        where the group stands in Kafka, else the beginning. A partition that is added to the topic later must not lose
+        its first records.
 
         Args:
             partitions: partitions to be claimed.
             reset: earliest or latest, for a group that is new to the topic.
         """
-        committed = self._committed(partitions)
-        firsts = {partition: first for partition, (_, first) in committed.items() if first is not None}
-        starts = {partition: offset for partition, (offset, _) in committed.items()} | firsts
-        unknown = partitions - starts.keys()
-        if not unknown:
-            return Starts(starts, firsts, {})
-        starts |= self.ends(unknown, "earliest")
+        commits = self._committed(partitions)
+        firsts = {partition: first for partition, (_, first) in commits.items() if first is not None}
+        committed = {partition: offset for partition, (offset, _) in commits.items()}
+        unmarked = partitions - firsts.keys()
+        if not unmarked:
+            return Starts(firsts, firsts, {}, committed, {})
+        log_starts = self.ends(unmarked, "earliest")
         numbers = self._cluster.partitions_for_topic(self._topic) or ()
         everything = [Partition(self._topic, number) for number in sorted(numbers)]
-        if reset == "earliest" or self._committed(everything):
-            return Starts(starts, firsts, {})
-        ends = {partition.partition: end for partition, end in self.ends(everything, "latest").items()}
-        return Starts(starts, firsts, ends)
+        group = self._committed(everything)
+        stands = {partition: committed.get(partition, start) for partition, start in log_starts.items()}
+        lost = any(first is not None for _, first in group.values())
+        starts = firsts | (log_starts if lost else stands)
+        ends = {} if group or reset == "earliest" else self.ends(everything, "latest")
+        by_number = {partition.partition: end for partition, end in ends.items()}
+        return Starts(starts, firsts, log_starts, committed, by_number)
 
     def ends(self, partitions: Iterable[Partition], which: str) -> dict[Partition, int]:
         """Return an end of the log of each partition whose leader answers.

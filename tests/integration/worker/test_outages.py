@@ -129,10 +129,11 @@ def test_a_group_new_to_the_database_begins_where_it_stands_in_kafka(flow: Flow)
     group.close()
 
     flow.publish(50)
-    flow.start()
+    worker = flow.start()
 
     wait_for(flow.stored_to_the_end, what="the end of the log")
     assert flow.count() == 50
+    assert len(worker.said("the database does not know this group, which stands in Kafka")) == 4
 
 
 def test_a_database_that_was_lost_is_filled_again_from_where_the_group_began(flow: Flow) -> None:
@@ -147,5 +148,39 @@ def test_a_database_that_was_lost_is_filled_again_from_where_the_group_began(flo
     heir = flow.start()
 
     wait_for(flow.stored_to_the_end, what="the end of the log")
-    assert len(heir.said("the database does not know a partition")) == 4
+    assert len(heir.said("the database stands behind what this group told Kafka")) == 4
     flow.assert_each_once()
+
+
+def commit_as_an_older_version(flow: Flow, partitions: range) -> None:
+    """Commit where the group stands, without the mark of where it began, as workers of older versions do."""
+    group = KafkaConsumer(bootstrap_servers=flow.bootstrap, group_id=flow.group, enable_auto_commit=False)
+    stands = flow.committed()
+    group.commit({TopicPartition(flow.topic, item): OffsetAndMetadata(stands[item], "", -1) for item in partitions})
+    group.close()
+
+
+@pytest.mark.parametrize("loses", ["at the next start", "once newer workers have run again"])
+def test_workers_of_an_older_version_in_between_do_not_hide_that_a_database_was_lost(flow: Flow, loses: str) -> None:
+    flow.publish(200)
+    assert_stores_and_stops(flow)
+    if loses == "at the next start":
+        commit_as_an_older_version(flow, range(2))
+    else:
+        commit_as_an_older_version(flow, range(4))
+        assert_stores_and_stops(flow)
+    flow.query("DELETE FROM consumer_offsets")
+    flow.query("DELETE FROM emotion_results")
+
+    heir = flow.start()
+
+    wait_for(flow.stored_to_the_end, what="the end of the log")
+    assert len(heir.said("the database stands behind what this group told Kafka")) == 4
+    flow.assert_each_once()
+
+
+def assert_stores_and_stops(flow: Flow) -> None:
+    worker = flow.start()
+    wait_for(lambda: worker.said("partition claimed"), what="the claims")
+    wait_for(flow.stored_to_the_end, what="the end of the log")
+    assert worker.stop() == 0

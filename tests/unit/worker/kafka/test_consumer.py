@@ -169,7 +169,9 @@ def test_a_claim_of_one_partition_hides_from_no_other_that_the_topic_was_recreat
     source = source_with("earliest")
     topic_ids = iter(["old", "new"])
     monkeypatch.setattr("worker.kafka.consumer.require_topic", lambda *_: next(topic_ids))
-    monkeypatch.setattr(source._offsets, "starts", lambda partitions, _: Starts(dict.fromkeys(partitions, 0), {}, {}))
+    monkeypatch.setattr(
+        source._offsets, "starts", lambda partitions, _: Starts(dict.fromkeys(partitions, 0), {}, {}, {}, {})
+    )
     monkeypatch.setattr(source._offsets, "topic_id", lambda: "new")
     assert source.claims({partition(0)})
     assert source.claims({partition(1)})
