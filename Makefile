@@ -61,8 +61,7 @@ test-compose: .venv/ready  ## compose.yaml in Docker: built, started and looked 
 
 docs: .venv/ready  ## Write the documents that are made from the code
 	$(BIN)/python -m schemas.export
-	$(BIN)/python -m worker.settings_doc
-	$(BIN)/python -m training.settings_doc
+	$(BIN)/python -m registry.settings_tables docs/configuration.md docs/training.md docs/retraining.md
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

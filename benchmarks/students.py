@@ -26,10 +26,10 @@ from training.evaluate.predictor import open_served
 from training.evaluate.report import evaluate
 from training.fit.finish import finish
 from training.fit.run import Rows, read_rows, run_fingerprint
+from training.fit.settings import FitSettings
 from training.learn.checkpoints import Checkpoints
 from training.learn.final_model import fit_student
 from training.recipes import read_recipe
-from training.settings import FitSettings
 
 COLUMNS = ("what", "weighted F1", "macro F1", "AP", "ECE", "word errors", "written", "BRIGHTER", "CEDR")
 NATIVE = {"brighter": "macro_f1_emotions", "cedr": "macro_f1"}

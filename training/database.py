@@ -1,6 +1,5 @@
 """How training reaches Postgres."""
 
-import os
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
@@ -9,9 +8,7 @@ from registry import postgres
 from registry.errors import ConfigurationError
 from registry.lifecycle import find
 from registry.versions import ModelVersion
-
-_VARIABLES: Final = ("TRAINING_DATABASE_URL", "WORKER_DATABASE_URL")
-
+from training.environment import Environment
 
 # The server, the database and the table: tables that were dropped and made again begin to count their runs again.
 _IDENTITY: Final = """
@@ -24,14 +21,15 @@ def connect(url: str | None = None) -> Engine:
     """Make an engine as `registry.postgres.connect` does.
 
     Args:
-        url: Postgres URL; None takes TRAINING_DATABASE_URL from the environment, or else WORKER_DATABASE_URL.
+        url: Postgres URL; None takes that of the settings.
 
     Raises:
-        ConfigurationError: there is no URL, or it is not one of Postgres.
+        ConfigurationError: there is no URL, or it is not one of Postgres; or a setting is unknown.
     """
-    url = url or next(filter(None, map(os.environ.get, _VARIABLES)), None)
+    url = url or Environment.load().url
     if not url:
-        raise ConfigurationError(f"set {_VARIABLES[0]} to the database's address, {postgres.EXAMPLE}")
+        name = Environment.variable("database_url")
+        raise ConfigurationError(f"set {name} to the database's address, {postgres.EXAMPLE}")
     return postgres.connect(url, "emotion-training")
 
 

@@ -1,20 +1,18 @@
 """Settings of the worker: environment variables, or files of the same names in /run/secrets."""
 
-import difflib
-import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from registry.settings import EnvironmentSettings
 from schemas.bundle import Neutral
 from schemas.roles import Role, roles_by_channel
 from worker.errors import ConfigurationError
 
 PREFIX: Final = "WORKER_"
-SECRETS: Final = Path("/run/secrets")
 
 Positive = Annotated[int, Field(gt=0)]
 Word = Annotated[str, Field(pattern=r"^[a-z]+$")]
@@ -22,156 +20,108 @@ ByChannel = BeforeValidator(lambda value: roles_by_channel(value) if isinstance(
 EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 
 
-class Settings(BaseSettings):
+class Settings(EnvironmentSettings):
     """Everything an operator can set. The names are a contract: they change in major versions only."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
-    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, by commas.")
-    kafka_topic: str = Field("transcripts", description="Topic the transcripts are read from.")
-    kafka_group_id: str = Field("emotion-worker", description="Consumer group; workers of one share the load.")
-    kafka_dead_letter_topic: str = Field(
-        "transcripts.dead-letters", description="Topic for records that cannot become rows."
-    )
-    kafka_auto_offset_reset: Literal["earliest", "latest"] = Field(
-        "earliest", description="Where a group begins that has no offset in Postgres and none in Kafka."
-    )
-    kafka_offset_out_of_range: Literal["fail", "earliest", "latest"] = Field(
-        "fail",
-        description="When the log does not hold the next offset, or a batch that cannot be read: stop, go on at the "
-        "first record behind, or at the end.",
-    )
-    kafka_tombstones: Literal["skip", "delete"] = Field(
-        "skip",
-        description="Records without a value: pass over them, or delete the row of this topic whose transcript_id is "
-        "the record's key, unless the row is of a newer record.",
-    )
-    kafka_session_timeout_ms: Positive = Field(
-        45_000, description="Without a heartbeat for so long, a worker loses its partitions."
-    )
-    kafka_max_poll_interval_ms: Positive = Field(
-        300_000, description="Without a poll for so long, a worker loses its partitions."
-    )
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to the brokers."
-    )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="SASL mechanism, with SASL_PLAINTEXT or SASL_SSL."
-    )
-    kafka_sasl_username: str | None = Field(None, description="SASL user.")
-    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password.")
-    kafka_ssl_cafile: Path | None = Field(None, description="CA certificates that vouch for the brokers.")
-    kafka_ssl_certfile: Path | None = Field(None, description="Client certificate, where brokers ask for one.")
-    kafka_ssl_keyfile: Path | None = Field(None, description="Private key of the client certificate.")
-    kafka_ssl_password: SecretStr | None = Field(None, description="Password of the private key.")
-    kafka_ssl_check_hostname: bool = Field(
-        default=True, description="Whether a broker's certificate must name its host."
-    )
+    kafka_bootstrap_servers: str = "localhost:9092"
+    """Kafka brokers, host:port, by commas."""
+    kafka_topic: str = "transcripts"
+    """Topic the transcripts are read from."""
+    kafka_group_id: str = "emotion-worker"
+    """Consumer group; workers of one share the load."""
+    kafka_dead_letter_topic: str = "transcripts.dead-letters"
+    """Topic for records that cannot become rows."""
+    kafka_auto_offset_reset: Literal["earliest", "latest"] = "earliest"
+    """Where a group begins that has no offset in Postgres and none in Kafka."""
+    kafka_offset_out_of_range: Literal["fail", "earliest", "latest"] = "fail"
+    """When the log does not hold the next offset, or a batch that cannot be read: stop, go on at the first record
+    behind, or at the end."""
+    kafka_tombstones: Literal["skip", "delete"] = "skip"
+    """Records without a value: pass over them, or delete the row of this topic whose transcript_id is the record's key,
+    unless the row is of a newer record."""
+    kafka_session_timeout_ms: Positive = 45_000
+    """Without a heartbeat for so long, a worker loses its partitions."""
+    kafka_max_poll_interval_ms: Positive = 300_000
+    """Without a poll for so long, a worker loses its partitions."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How to talk to the brokers."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """SASL mechanism, with SASL_PLAINTEXT or SASL_SSL."""
+    kafka_sasl_username: str | None = None
+    """SASL user."""
+    kafka_sasl_password: SecretStr | None = None
+    """SASL password."""
+    kafka_ssl_cafile: Path | None = None
+    """CA certificates that vouch for the brokers."""
+    kafka_ssl_certfile: Path | None = None
+    """Client certificate, where brokers ask for one."""
+    kafka_ssl_keyfile: Path | None = None
+    """Private key of the client certificate."""
+    kafka_ssl_password: SecretStr | None = None
+    """Password of the private key."""
+    kafka_ssl_check_hostname: bool = True
+    """Whether a broker's certificate must name its host."""
 
-    database_url: SecretStr | None = Field(
-        None,
-        description="Postgres, as postgresql://user:password@host/database; sslmode and the like may follow.",
-    )
+    database_url: SecretStr | None = None
+    """Postgres, as postgresql://user:password@host/database; sslmode and the like may follow."""
 
-    database_connections: Positive = Field(
-        2, description="Connections that store at the same time, each its own partitions."
-    )
+    database_connections: Positive = 2
+    """Connections that store at the same time, each its own partitions."""
 
-    model: str | None = Field(
-        None,
-        description="Model bundle to serve in place of the registry's champion: small or tiny, which come with the "
-        "code, a folder or a hub name. By default the champion serves, and is swapped when another is promoted; before "
-        "there is one, small serves.",
-    )
-    convention: Annotated[Word | None, EmptyIsNone] = Field(
-        None,
-        description="Convention of labels to follow, where the model knows several; rows name it. By default the "
-        "model's own default. A model that does not know it is refused.",
-    )
-    neutral: Annotated[Neutral | None, EmptyIsNone] = Field(
-        None,
-        description="exclusive: neutral is assigned exactly where no emotion is. independent: where its own score "
-        "reaches its threshold. By default as the model's bundle says.",
-    )
-    model_cache: Path = Field(
-        Path("~/.cache/asr-emotions"), description="Folder for champions that are downloaded from a URL."
-    )
-    champion_poll_s: Annotated[float, Field(gt=0)] = Field(
-        30, description="How often to look for another champion, besides being told by Postgres."
-    )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
-    backend: Literal["auto", "torch", "onnx"] = Field(
-        "auto",
-        description="What runs the model; auto is ONNX Runtime on a CPU, where it is installed and the bundle holds a "
-        "file for it (`emotion-training export --onnx --int8`), else torch.",
-    )
-    max_batch_tokens: Positive | None = Field(
-        None,
-        description="Tokens of a forward pass, padding included; 16384 on a GPU and 2048 on a CPU by default.",
-    )
-    max_records: Positive = Field(
-        1024,
-        description="Records of a chunk, which is stored in one transaction; a call counts once for each of its parts.",
-    )
-    max_held_bytes: Positive = Field(
-        128 * 2**20,
-        description="Bytes that are polled and not stored, in parts: a chunk under way is full at one part, and a "
-        "broker's answer to a fetch holds one at most. A single larger record passes.",
-    )
-    max_wait_ms: Annotated[int, Field(ge=0)] = Field(
-        50, description="How long the first record of a chunk waits for company."
-    )
+    model: str | None = None
+    """Model bundle to serve in place of the registry's champion: small or tiny, which come with the code, a folder or a
+    hub name. By default the champion serves, and is swapped when another is promoted; before there is one, small
+    serves."""
+    convention: Annotated[Word | None, EmptyIsNone] = None
+    """Convention of labels to follow, where the model knows several; rows name it. By default the model's own default.
+    A model that does not know it is refused."""
+    neutral: Annotated[Neutral | None, EmptyIsNone] = None
+    """exclusive: neutral is assigned exactly where no emotion is. independent: where its own score reaches its
+    threshold. By default as the model's bundle says."""
+    model_cache: Path = Path("~/.cache/asr-emotions")
+    """Folder for champions that are downloaded from a URL."""
+    champion_poll_s: Annotated[float, Field(gt=0)] = 30
+    """How often to look for another champion, besides being told by Postgres."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    backend: Literal["auto", "torch", "onnx"] = "auto"
+    """What runs the model; auto is ONNX Runtime on a CPU, where it is installed and the bundle holds a file for it
+    (`emotion-training export --onnx --int8`), else torch."""
+    max_batch_tokens: Positive | None = None
+    """Tokens of a forward pass, padding included; 16384 on a GPU and 2048 on a CPU by default."""
+    max_records: Positive = 1024
+    """Records of a chunk, which is stored in one transaction; a call counts once for each of its parts."""
+    max_held_bytes: Positive = 128 * 2**20
+    """Bytes that are polled and not stored, in parts: a chunk under way is full at one part, and a broker's answer to a
+    fetch holds one at most. A single larger record passes."""
+    max_wait_ms: Annotated[int, Field(ge=0)] = 50
+    """How long the first record of a chunk waits for company."""
 
-    channel_roles: Annotated[dict[str, Role], NoDecode, ByChannel] = Field(
-        {},
-        description="Who speaks on which channel, such as 0=agent,1=customer, for transcripts that name no role, by "
-        "`channel` among their attributes or a speaker such as channel-0.",
-    )
+    channel_roles: Annotated[Mapping[str, Role], NoDecode, ByChannel] = {}
+    """Who speaks on which channel, such as 0=agent,1=customer, for transcripts that name no role, by `channel` among
+    their attributes or a speaker such as channel-0."""
 
-    shadow: Literal["off", "candidate"] = Field(
-        "off",
-        description="candidate: the newest candidate of the registry scores a share of what is stored too, into "
-        "shadow_results, with `emotion-training models compare` to read it.",
-    )
-    shadow_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="Share of the transcripts that the shadow scores, where it finds the time."
-    )
+    shadow: Literal["off", "candidate"] = "off"
+    """candidate: the newest candidate of the registry scores a share of what is stored too, into shadow_results, with
+    `emotion-training models compare` to read it."""
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the transcripts that the shadow scores, where it finds the time."""
 
-    dead_letters_in_a_row: Annotated[int, Field(ge=0)] = Field(
-        100, description="So many dead letters in a row stop the worker; 0 lets all through, in any share."
-    )
-    dead_letters_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="A larger share of dead letters among the last 1,000 records stops the worker."
-    )
+    dead_letters_in_a_row: Annotated[int, Field(ge=0)] = 100
+    """So many dead letters in a row stop the worker; 0 lets all through, in any share."""
+    dead_letters_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A larger share of dead letters among the last 1,000 records stops the worker."""
 
-    http_host: str = Field("127.0.0.1", description="Address of the metrics and health server.")
-    http_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
-        8080, description="Its port: /metrics, /healthz, /readyz. 0 takes any free one and prints it."
-    )
-    stuck_after_s: Annotated[float, Field(gt=0)] = Field(
-        30,
-        description="/healthz fails when records wait, nothing that is waited for is away, and none was stored for so "
-        "long.",
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
-
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the environment and the secrets.
-
-        Raises:
-            ConfigurationError: an unknown name, or a value that cannot be right.
-        """
-        folder = SECRETS if SECRETS.is_dir() else None
-        refuse_unknown([*os.environ, *(file.name for file in (folder.iterdir() if folder else ()))])
-        try:
-            return cls(**{"_secrets_dir": folder, **overrides})
-        except ValidationError as error:
-            raise ConfigurationError("; ".join(_explain(detail) for detail in error.errors())) from None
-
-    def printable(self) -> dict[str, Any]:
-        """Return the settings as they may be logged: secrets are masked, unset ones left out."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
+    http_host: str = "127.0.0.1"
+    """Address of the metrics and health server."""
+    http_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """Its port: /metrics, /healthz, /readyz. 0 takes any free one and prints it."""
+    stuck_after_s: Annotated[float, Field(gt=0)] = 30
+    """/healthz fails when records wait, nothing that is waited for is away, and none was stored for so long."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level logged."""
 
     @property
     def required_database_url(self) -> str:
@@ -194,29 +144,3 @@ class Settings(BaseSettings):
         fetches = 1
         shadowed = 3 if self.shadow == "candidate" else 0  # Texts that the shadow scores, or will.
         return max(1, self.max_held_bytes // (chunks + fetches + shadowed))
-
-
-def refuse_unknown(names: Iterable[str]) -> None:
-    """Refuse a misspelt name, which would otherwise be ignored in silence.
-
-    Raises:
-        ConfigurationError: it says the name, and the nearest one that exists where one is near.
-    """
-    known = [name.upper() for name in Settings.model_fields]
-    for name in names:
-        short = name.upper().removeprefix(PREFIX)
-        if name.upper().startswith(PREFIX) and short not in known:
-            near = difflib.get_close_matches(short, known, n=1)
-            suggestion = f"; did you mean {PREFIX}{near[0]}?" if near else "."
-            raise ConfigurationError(f"{name} is no setting{suggestion} docs/configuration.md lists them")
-
-
-def is_secret(field: str) -> bool:
-    """Whether a field's value must never be shown."""
-    return SecretStr in get_args(Settings.model_fields[field].annotation)
-
-
-def _explain(detail: Any) -> str:
-    field = str(detail["loc"][0])
-    given = "" if is_secret(field) else f", got {detail['input']!r}"
-    return f"{PREFIX}{field.upper()}: {detail['msg'][0].lower()}{detail['msg'][1:]}{given}"

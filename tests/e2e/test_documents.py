@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings import PREFIX, Settings
+from training.environment import Environment
+from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -21,8 +22,8 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_settings_that_a_document_names_exist(document: str) -> None:
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in re.findall(rf"\b{PREFIX}[A-Z_]*", (ROOT / document).read_text(encoding="utf-8")):
+    known = [program.variable(name) for program in (Settings, Environment) for name in program.model_fields]
+    for name in re.findall(r"\b(?:WORKER|TRAINING)_[A-Z_]*", (ROOT / document).read_text(encoding="utf-8")):
         assert name in known or (name.endswith("_") and any(other.startswith(name) for other in known)), name
 
 

@@ -62,5 +62,5 @@ def partition(number: int) -> Partition:
 def forget_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take this machine's own settings out of the environment."""
     for name in os.environ:
-        if name.upper().startswith("WORKER_"):
+        if name.upper().startswith(("WORKER_", "TRAINING_")):
             monkeypatch.delenv(name)

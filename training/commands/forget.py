@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from training.database import connect
+from training.environment import Environment
 from training.labels.forget import Chosen, history
 from training.labels.forget import forget as forget_labels
 from training.labels.remains import find_remains
-from training.options import Work
 
 
 def forget(  # noqa: PLR0913 - the command's options.
@@ -21,7 +21,7 @@ def forget(  # noqa: PLR0913 - the command's options.
     source: str | None = None,
     origin: str | None = None,
     by: str | None = None,
-    work: Work = None,
+    work: Path | None = None,
     dry_run: bool = False,
 ) -> None:
     """Delete labels, and say where their texts remain and what to do there.
@@ -33,15 +33,16 @@ def forget(  # noqa: PLR0913 - the command's options.
         source: Labels of the session in this source alone, and those that name no source.
         origin: Labels of this origin. Where several are given, all must apply.
         by: Who asks for it, for the history; without it, the database's user.
-        work: Folder of the retraining's runs; without it, `runs`.
+        work: Folder of the retraining's runs; without it, TRAINING_WORK's, or `runs`.
         dry_run: Delete nothing, and say what would go.
     """
+    folder = Environment.load(work=work).work or Path("runs")
     engine = connect()
     chosen = Chosen(text=text, annotator=annotator, session=session, source=source, origin=origin)
     labels, texts = forget_labels(engine, chosen, by=by, dry_run=dry_run)
     done = "would be forgotten" if dry_run else "are forgotten"
     print(f"{labels} labels of {len(texts)} texts {done}")  # noqa: T201 - the command's answer.
-    for line in find_remains(engine, texts, work or Path("runs")) if texts else ():
+    for line in find_remains(engine, texts, folder) if texts else ():
         print(f"- {line}")  # noqa: T201 - as above.
 
 

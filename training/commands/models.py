@@ -18,10 +18,10 @@ from registry.prune import prune as prune_bundles
 from schemas.errors import UserError
 from schemas.tables import training_runs
 from training.database import connect
+from training.environment import Environment
 from training.model_facts import differences, facts
 from training.monitor.shadow_comparison import as_table, save
 from training.monitor.shadow_comparison import compare as compare_versions
-from training.options import Store
 
 _CHANGED = "workers that follow the registry swap now"
 
@@ -35,16 +35,18 @@ def list_models() -> None:
     _table(("version", "state", "weighted F1", "created", "promoted", "location"), rows)
 
 
-def register(folder: Path, /, *, store: Store = None) -> None:
+def register(folder: Path, /, *, store: str | None = None) -> None:
     """Make a bundle a candidate.
 
     Args:
         folder: Of the bundle.
-        store: Folder or URL to copy the bundle into, where the workers find it; without it, it stays in its folder.
+        store: Folder or URL to copy the bundle into, where the workers find it; without it, TRAINING_MODEL_STORE's.
+            Without either, it stays in its folder.
     """
     from registry.publish import register as register_bundle  # noqa: PLC0415 - --help is fast without torch.
 
-    print(f"{register_bundle(connect(), folder, store)} is a candidate")  # noqa: T201 - the command's answer.
+    place = Environment.load(model_store=store).model_store
+    print(f"{register_bundle(connect(), folder, place)} is a candidate")  # noqa: T201 - the command's answer.
 
 
 def promote(version: str, /) -> None:

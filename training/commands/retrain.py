@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from training.database import connect
-from training.options import Overrides, Public, Store, Work
+from training.environment import Environment
+from training.options import Names, Overrides
 from training.retrain.settings import read_settings
 from training.signals import on_signals
 
@@ -12,10 +13,10 @@ def retrain(  # noqa: PLR0913 - the command's options.
     *,
     recipe: str | None = None,
     force: bool = False,
-    store: Store = None,
-    work: Work = None,
+    store: str | None = None,
+    work: Path | None = None,
     champion: Path | None = None,
-    public: Public = None,
+    public: Names | None = None,
     set_: Overrides | None = None,
 ) -> None:
     """Fit a candidate on the labels in the database, and promote it if it is surely better than the champion.
@@ -23,14 +24,16 @@ def retrain(  # noqa: PLR0913 - the command's options.
     Args:
         recipe: A YAML file of settings, on top of what docs/retraining.md lists.
         force: Retrain even if there are too few new labels, or the same were judged before.
-        store: Folder or URL of the bundles, where the workers find them; without it, the folder `models` in --work.
-        work: Folder for what a run has on the disk while it lasts; without it, `runs`.
+        store: Folder or URL of the bundles, where the workers find them; without it, TRAINING_MODEL_STORE's, or the
+            folder `models` in --work.
+        work: Folder for what a run has on the disk while it lasts; without it, TRAINING_WORK's, or `runs`.
         champion: Bundle to begin with while the registry has no champion, instead of the released one.
         public: Sets on whose published validation rows both models are compared too: folders, files or hub names. A
-            fall there is reported; with gate.public_veto=true it refuses the candidate.
+            fall there is reported; with gate.public_veto=true it refuses the candidate. Without it, TRAINING_PUBLIC's.
         set_: Other settings, such as gate.margin=0.005.
     """
-    given = {"store": store, "work": work, "champion": champion, "public": public}
+    options = Environment.load(model_store=store, work=work, public=public)
+    given = {"store": options.model_store, "work": options.work, "public": options.public, "champion": champion}
     settings = read_settings(recipe, set_ or (), **given)
 
     from training.retrain.run import retrain as run_once  # noqa: PLC0415 - --help is fast without torch.

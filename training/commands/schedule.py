@@ -4,13 +4,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
 
 import structlog
-from cyclopts import Parameter
 
+from registry.errors import ConfigurationError
 from training.database import connect
-from training.options import Overrides, Public, Store, Work
+from training.environment import Environment
+from training.options import Names, Overrides
 from training.retrain.crontab import crontab
 from training.retrain.schedule import Job, keep_to
 from training.retrain.settings import read_settings
@@ -21,20 +21,21 @@ log = structlog.get_logger(__name__)
 
 def schedule(  # noqa: PLR0913 - the command's options.
     *,
-    cron: Annotated[str, Parameter(env_var="TRAINING_CRON")],
-    timezone: Annotated[str | None, Parameter(env_var="TRAINING_TIMEZONE")] = None,
+    cron: str | None = None,
+    timezone: str | None = None,
     recipe: str | None = None,
-    store: Store = None,
-    work: Work = None,
+    store: str | None = None,
+    work: Path | None = None,
     champion: Path | None = None,
-    public: Public = None,
+    public: Names | None = None,
     set_: Overrides | None = None,
 ) -> None:
     """Call `retrain` at the dates of a cron expression, until SIGTERM or Ctrl-C.
 
     Args:
-        cron: Minute, hour, day of the month, month, day of the week, as in crontab(5); or @weekly and the like.
-        timezone: Of the dates, such as Europe/Moscow; without it, this machine's.
+        cron: Minute, hour, day of the month, month, day of the week, as in crontab(5); or @weekly and the like;
+            without it, TRAINING_CRON's.
+        timezone: Time zone of the dates, such as Europe/Moscow; without it, TRAINING_TIMEZONE's, or this machine's.
         recipe: As for `retrain`, and so are the others.
         store: Folder or URL of the bundles.
         work: Folder for what a run has on the disk.
@@ -42,10 +43,14 @@ def schedule(  # noqa: PLR0913 - the command's options.
         public: Sets that judge too.
         set_: Other settings.
     """
-    date_after = crontab(cron, timezone)
-    settings = read_settings(recipe, set_ or (), store=store, work=work, champion=champion, public=public)
-    options = {"--recipe": recipe, "--store": store, "--work": work, "--champion": champion}
-    words = retrain_words(options, {"--public": public, "--set": set_})
+    options = Environment.load(cron=cron, timezone=timezone, work=work)
+    if options.cron is None:
+        raise ConfigurationError('there are no dates: give --cron or TRAINING_CRON, such as "0 3 * * 1"')
+    date_after = crontab(options.cron, options.timezone)
+    settings = read_settings(recipe, set_ or (), work=options.work)
+    # What the environment says, the process reads there.
+    given = {"--recipe": recipe, "--store": store, "--work": work, "--champion": champion}
+    words = retrain_words(given, {"--public": public, "--set": set_})
     with suppress(Interrupted), on_signals() as stop:
         keep_to(date_after, connect(), Job(words, settings.work), stop)
     log.info("stopped")

@@ -17,11 +17,11 @@ from training.data.known_texts import ALL_TEXTS_KNOWN, KnownTexts, known_texts, 
 from training.data.own_tables import may_choose
 from training.evaluate.model_card import card, public_name
 from training.fit.calibration import MAX_TOKENS, Tuner
+from training.fit.settings import FitSettings
 from training.learn.batches import Head, block
 from training.learn.final_model import Student
 from training.learn.network import base_manifest, keep_outputs
 from training.learn.vocabulary import cut, pieces_to_keep
-from training.settings import FitSettings
 
 log = structlog.get_logger(__name__)
 

@@ -26,10 +26,10 @@ from training.distill.teach import FitContext, teach
 from training.errors import UnusableData
 from training.evaluate.behaviour import guarded_lines
 from training.fit.finish import finish
+from training.fit.settings import FitSettings
 from training.learn.checkpoints import Checkpoints
 from training.learn.final_model import fit_student
 from training.learn.network import base_manifest
-from training.settings import FitSettings
 from training.signals import StopSignal
 
 log = structlog.get_logger(__name__)

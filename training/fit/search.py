@@ -22,11 +22,11 @@ from training.data.text_forms import as_spoken
 from training.distill.teach import FitContext, teach
 from training.errors import UnusableRecipe
 from training.fit.run import Rows, read_rows, run_fingerprint
+from training.fit.settings import FitSettings
 from training.learn.checkpoints import Checkpoints
 from training.learn.final_model import fit_student
 from training.learn.network import score
 from training.recipes import read_recipe, write_recipe
-from training.settings import FitSettings
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from training.errors import UnusableRecipe
-from training.settings import FitSettings
+from training.fit.settings import FitSettings
 
 FOLDER: Final = Path(__file__).parent
 

@@ -30,6 +30,7 @@ from training.evaluate.error_budget import AGAIN, YEAR, Look, error_of_look, row
 from training.evaluate.predictor import open_served
 from training.evaluate.report import evaluate
 from training.fit.run import fit_bundle
+from training.fit.settings import FitSettings, Taken
 from training.labels.forget import forgotten_since
 from training.recipes import write_recipe
 from training.retrain.candidates import fetch_anchor, judge_candidates, to_tune_to, tuned_champion
@@ -50,7 +51,6 @@ from training.retrain.run_history import (
 from training.retrain.runs import Run, exclusive_run
 from training.retrain.settings import RetrainSettings
 from training.retrain.snapshot import Snapshot, snapshot_moment, take
-from training.settings import FitSettings, Taken
 from training.signals import StopSignal
 
 log = structlog.get_logger(__name__)

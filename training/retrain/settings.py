@@ -7,9 +7,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.bundle import Manifest
+from training.fit.settings import FitSettings, Taken
 from training.recipes import merge_recipe, validate_settings
 from training.retrain.checks import Limits
-from training.settings import OTHER, Augmentation, FitSettings, Learning, Network, Taken, Teaching
+from training.settings import OTHER, Augmentation, Learning, Network, Teaching
 
 _CHAMPIONS = "retrain"
 """The recipe on which a retraining from the champion stands."""
@@ -18,25 +19,22 @@ _ON_LIMITS = Limits()
 
 
 class GateSettings(BaseModel):
-    """What is asked of a candidate; see `training.retrain.checks.Limits`.
+    """What is asked of a candidate; see `training.retrain.checks.Limits`."""
 
-    Attributes:
-        margin: the lower bound of the gain in weighted F1 must lie above it.
-        error: chance, in a year, that a candidate no better than the champion is promoted.
-        fall: F1 that an emotion may lose; where labels are enough, they must show that it lost no more.
-        growth: factor by which latency and size may grow.
-        calibration: mean calibration error that may be added beyond doubt.
-        public_veto: refuse a candidate whose weighted F1 on the sets of `public` falls beyond noise.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     margin: float = _ON_LIMITS.margin
+    """What the lower bound of the gain in weighted F1 must lie above."""
     error: float = Field(default=_ON_LIMITS.error, gt=0, lt=0.5)
+    """Chance, in a year, that a candidate no better than the champion is promoted."""
     fall: float = Field(default=_ON_LIMITS.fall, ge=0)
+    """F1 that an emotion may lose; where labels are enough, they must show that it lost no more."""
     growth: float = Field(default=_ON_LIMITS.growth, gt=0)
+    """Factor by which latency and size may grow."""
     calibration: float = Field(default=_ON_LIMITS.calibration, ge=0)
+    """Mean calibration error that may be added beyond doubt."""
     public_veto: bool = _ON_LIMITS.public_veto
+    """Refuse a candidate whose weighted F1 on the sets of `public` falls beyond noise."""
 
     def limits(self) -> Limits:
         """Return them as the gate takes them."""
@@ -44,53 +42,52 @@ class GateSettings(BaseModel):
 
 
 class RetrainSettings(BaseModel):
-    """How to retrain.
+    """How to retrain."""
 
-    Attributes:
-        store: folder or URL of the bundles; None is the folder `models` in `work`.
-        work: folder for what a run has on the disk while it lasts, and for the last run's snapshot.
-        name: of the bundles; their versions are this and the time.
-        start: go on from the champion, or fit the base encoder anew.
-        base: hub name or folder of that encoder.
-        champion: bundle to begin with while the registry has no champion.
-        min_labels: new ones that make a retraining worth while.
-        folds: more fits, each without its part of the new labels, so that these judge too; 0 for none.
-        tune: let the champion be a candidate too, with thresholds and calibration fitted to the labels.
-        public: sets on whose published validation rows both models are compared too: folders, files or hub names.
-        gate: what is asked of a candidate.
-        fewest_positives: as for `fit`, and so are the others.
-        aim: what thresholds are chosen for.
-        precision: the one that is wanted, where that is the aim.
-        report_to: services that the Trainer reports to.
-        seed: of weights, order, forms and bootstrap samples.
-        network: of a base that is fitted anew.
-        learning: on what the recipe `retrain` says, where a run starts from the champion.
-        teaching: the same.
-        augmentation: of texts.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     store: str | None = None
+    """Folder or URL of the bundles, by `--store` or TRAINING_MODEL_STORE too; without it, the folder `models` in
+    `work`."""
     work: Path = Path("runs")
+    """Folder for what a run has on the disk, the last snapshot and the reports; by `--work` or TRAINING_WORK too."""
     name: str = Field(default="retrained", pattern=r"^[\w.-]{1,80}$")
+    """Name of the bundles; a version is this and the time."""
     start: Literal["champion", "base"] = "champion"
+    """What a run goes on from: the champion, or the encoder of `base`, fitted from its beginning."""
     base: str = "intfloat/multilingual-e5-small"
+    """Hub name or folder of the encoder for `start: base`."""
     champion: Path | None = None
+    """Bundle to begin with while the registry has no champion; without it, the released one."""
     min_labels: int = Field(default=300, ge=1)
+    """New labels that make a retraining worth while."""
     folds: int = Field(default=4, ge=0)
+    """More fits, each without its part of the new labels, so that these judge too; 0 for none."""
     tune: bool = True
+    """Let the champion be a candidate too, with thresholds and calibration fitted to the labels."""
     public: tuple[str, ...] = ()
+    """Sets on whose published validation rows both models are compared too: folders, files or hub names; by `--public`,
+    or by TRAINING_PUBLIC with spaces between, too."""
     gate: GateSettings = GateSettings()
+    """What is asked of a candidate."""
     fewest_positives: int = Field(default=FitSettings.model_fields["fewest_positives"].default, ge=0)
+    """Validation rows that an emotion must have, or it keeps its threshold and calibration."""
     aim: Literal["f1", "precision"] = "f1"
+    """What thresholds are chosen for."""
     precision: float = Field(default=0.8, ge=0, le=1)
+    """Precision that thresholds reach, where precision is the aim."""
     report_to: tuple[str, ...] = ()
+    """Services that the Trainer reports to."""
     seed: int = 0
+    """Random seed for initial weights, row order, augmentation and bootstrap samples."""
     network: Network = Network()
+    """Pooling and head for `start: base`, as for `fit`."""
     learning: Learning = Learning()
+    """How the network learns, as for `fit`; for `start: champion`, on top of the recipe `retrain`."""
     teaching: Teaching = Teaching()
+    """How networks teach it, as for `fit`; for `start: champion`, on top of the recipe `retrain`."""
     augmentation: Augmentation = Augmentation()
+    """Forms of Russian texts, as for `fit`; for `start: champion`, on top of the recipe `retrain`."""
 
     @property
     def bundles(self) -> str:

@@ -12,7 +12,7 @@ def load_settings(**options: object) -> Settings:
     Args:
         options: what the command line gives in place of settings; None where it gives nothing.
     """
-    settings = Settings.load(**{name: value for name, value in options.items() if value is not None})
+    settings = Settings.load(**options)
     configure_logs(settings.log_level)
     return settings
 

@@ -13,8 +13,9 @@ import yaml
 from places import ROOT
 from prometheus_client import CollectorRegistry
 
+from training.environment import Environment
 from worker.observability.health import Health, serve
-from worker.settings import refuse_unknown
+from worker.settings import Settings
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -185,10 +186,12 @@ def test_the_database_and_its_clients_have_one_password() -> None:
     assert SERVICES["trainer"]["environment"]["TRAINING_DATABASE_URL"] == url
 
 
-def test_every_setting_is_one_that_the_worker_knows() -> None:
+def test_every_setting_is_one_that_its_program_knows() -> None:
     services = [*SERVICES.values(), *GPU["services"].values()]
     names = {name for service in services for name in service.get("environment", ())}
-    refuse_unknown(dict.fromkeys(names | set(re.findall(r"WORKER_\w+", DOCKERFILE)), ""))
+    names |= set(re.findall(r"(?:WORKER|TRAINING)_\w+", DOCKERFILE))
+    for program in (Settings, Environment):
+        program.refuse_unknown(names)
 
 
 def test_on_a_gpu_all_run_the_cuda_images_and_worker_and_trainer_get_the_gpu() -> None:

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from places import ROOT
 
-from training import database
 from training.cli import app
 from training.commands.retrain import retrain
+from training.environment import Environment
 from worker.cli import app as worker_app
-from worker.settings import Settings, refuse_unknown
+from worker.settings import Settings
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 BASE = FOLDER / "base"
@@ -54,10 +54,12 @@ def test_every_argument_is_an_option_of_the_command() -> None:
 
 
 def test_every_variable_is_one_that_the_command_knows() -> None:
-    assert {one["name"] for one in container("retrain")["env"]} <= set(database._VARIABLES)
+    names = {one["name"] for one in container("retrain")["env"]}
+    Environment.refuse_unknown(names)
+    assert all(name.startswith("TRAINING_") for name in names)
     [given] = KUSTOMIZATION["configMapGenerator"]
     names = {one["name"] for one in container("worker")["env"]} | {one.partition("=")[0] for one in given["literals"]}
-    refuse_unknown(names)
+    Settings.refuse_unknown(names)
     assert all(name.startswith("WORKER_") for name in names)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from training.errors import UnusableRecipe
+from training.fit.settings import Taken
 from training.recipes import FOLDER, read_recipe, write_recipe
-from training.settings import Augmentation, Learning, Taken, Teaching
-from training.settings_doc import PAGE, page
+from training.settings import Augmentation, Learning, Teaching
 
 GIVEN = {"data": ["set"], "base": "encoder", "output": Path("unused")}
 
@@ -107,8 +107,3 @@ def test_a_setting_that_cannot_be_is_named(overrides: list[str], complaint: str)
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnusableRecipe, match="base is not given: name it in the recipe, or as --base"):
         read_recipe(None, data=["set"], output=tmp_path)
-
-
-def test_the_page_lists_every_setting() -> None:
-    written = PAGE.read_text(encoding="utf-8")
-    assert page(written) == written, "run `python -m training.settings_doc`"

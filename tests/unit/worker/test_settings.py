@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from makers import forget_settings
 
-import worker.settings
+import registry.settings
 from worker.errors import ConfigurationError
-from worker.settings import Settings, is_secret
+from worker.settings import Settings
 
 CONTRACT = {
     "WORKER_KAFKA_BOOTSTRAP_SERVERS",
@@ -43,7 +43,7 @@ URL = "postgresql://emotions:hunter2@database/emotions?sslmode=verify-full"
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An environment without settings, and an empty folder in place of /run/secrets."""
     forget_settings(monkeypatch)
-    monkeypatch.setattr(worker.settings, "SECRETS", tmp_path)
+    monkeypatch.setattr(registry.settings, "SECRETS", tmp_path)
     return tmp_path
 
 
@@ -131,13 +131,13 @@ def test_an_unknown_file_is_an_error_too(secrets: Path) -> None:
 
 
 def test_a_machine_without_the_folder_of_secrets_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker.settings, "SECRETS", tmp_path / "none")
+    monkeypatch.setattr(registry.settings, "SECRETS", tmp_path / "none")
     monkeypatch.setenv("WORKER_DATABASE_URL", URL)
     assert Settings.load().required_database_url == URL
 
 
 def test_what_is_printed_holds_no_secret_and_nothing_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [name for name in Settings.model_fields if is_secret(name)]
+    names = [name for name in Settings.model_fields if Settings.is_secret(name)]
     assert names == ["kafka_sasl_password", "kafka_ssl_password", "database_url"]
     for name in names:
         monkeypatch.setenv(f"WORKER_{name.upper()}", URL)
@@ -180,7 +180,7 @@ def test_two_bad_values_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.load()
 
 
-@pytest.mark.parametrize("name", [name for name in Settings.model_fields if is_secret(name)])
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if Settings.is_secret(name)])
 def test_a_bad_secret_is_named_and_not_shown(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^WORKER_{name.upper()}: input should be") as raised:
         Settings.load(**{name: [URL]})

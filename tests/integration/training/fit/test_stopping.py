@@ -24,6 +24,7 @@ from schemas.emotions import EMOTIONS
 from training.cli import main
 from training.data.examples import PUBLIC, Examples
 from training.fit.run import fit_bundle, read_rows
+from training.fit.settings import FitSettings, Taken
 from training.learn import fine_tune
 from training.learn.batches import encode_set, heads
 from training.learn.checkpoints import Resumable
@@ -32,7 +33,6 @@ from training.learn.network import open_base
 from training.learn.trainer import trainer_arguments
 from training.recipes import read_recipe
 from training.retrain.settings import read_settings
-from training.settings import FitSettings, Taken
 from training.signals import Interrupted, StopSignal, on_signals
 
 SETTINGS = [*QUICK, "learning.ema=0.9"]

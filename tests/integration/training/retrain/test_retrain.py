@@ -30,13 +30,13 @@ from training.data.splits import identity, split_of
 from training.database import connect
 from training.evaluate.report import evaluate
 from training.fit.run import fit_bundle
+from training.fit.settings import FitSettings
 from training.label_files.label import Label
 from training.labels.forget import Chosen, forget
 from training.labels.table import store
 from training.retrain.run import retrain
 from training.retrain.run_history import learnt_labels
 from training.retrain.settings import RetrainSettings, read_settings
-from training.settings import FitSettings
 from training.signals import Interrupted, StopSignal
 
 SAYS = dict(zip(EMOTIONS, WORDS[-7:], strict=True))

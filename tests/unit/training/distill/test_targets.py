@@ -21,8 +21,9 @@ from training.distill.targets import (
     soften,
     split_by_convention,
 )
+from training.fit.settings import FitSettings
 from training.learn.batches import Head
-from training.settings import FitSettings, Teaching
+from training.settings import Teaching
 
 
 def teachers_of(**teaching: Any) -> Teachers:

@@ -8,11 +8,11 @@ import pytest
 from manifests import manifest
 
 from training.errors import UnusableRecipe
+from training.fit.settings import Taken
 from training.recipes import merge_recipe
 from training.retrain.gate import Limits
-from training.retrain.settings import GateSettings, RetrainSettings, read_settings
-from training.settings import Learning, Taken
-from training.settings_doc import PAGE
+from training.retrain.settings import read_settings
+from training.settings import Learning
 
 
 def test_a_run_from_the_champion_learns_gently() -> None:
@@ -69,11 +69,3 @@ def test_bundles_lie_with_the_work_unless_a_store_is_named() -> None:
 def test_what_cannot_be_is_named(override: str, complaint: str) -> None:
     with pytest.raises(UnusableRecipe, match=complaint):
         read_settings(None, [override])
-
-
-def test_the_page_names_every_setting() -> None:
-    page = PAGE.with_name("retraining.md").read_text(encoding="utf-8")
-    for name in RetrainSettings.model_fields.keys() - {"gate"}:
-        assert f"`{name}`" in page, name
-    for name in GateSettings.model_fields:
-        assert f"`gate.{name}`" in page, name
