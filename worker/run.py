@@ -20,8 +20,9 @@ from worker.inference.model_slot import Serving
 from worker.kafka.consumer import KafkaSource
 from worker.kafka.topics import require_topic
 from worker.loop import Worker
-from worker.observability.health import Health, serve
+from worker.observability.health import Health
 from worker.observability.metrics import Metrics
+from worker.observability.server import serve
 from worker.records import Classifier
 from worker.settings import Settings
 from worker.signals import ended_by_signals

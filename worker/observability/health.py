@@ -1,18 +1,10 @@
-"""Liveness and readiness, and the small HTTP server that tells them and the metrics."""
+"""Liveness and readiness: whether the worker gets on, and whether it takes part."""
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
-
-from worker.errors import ConfigurationError
-
-_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
+from typing import NamedTuple
 
 
 class _Outage(NamedTuple):
@@ -98,42 +90,3 @@ class Health:
             f"waiting for {service} since {since.isoformat(timespec='seconds')}: {why}"
             for service, (why, since) in first.items()
         )
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *arguments: object) -> None:
-        """Log no requests: probes come every few seconds."""
-
-
-def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
-    """Serve /metrics, /healthz and /readyz from a daemon thread.
-
-    Returns:
-        The server; its ``server_port`` tells the port where 0 was asked for.
-
-    Raises:
-        ConfigurationError: the port is taken.
-    """
-    metrics = make_wsgi_app(registry)
-
-    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == "/metrics":
-            answer: Iterable[bytes] = metrics(environ, start_response)
-            return answer
-        if path not in {"/healthz", "/readyz"}:
-            start_response("404 Not Found", [_TEXT])
-            return [b"/metrics, /healthz or /readyz\n"]
-        complaint = health.readiness_problem() if path == "/readyz" else health.liveness_problem()
-        # A list of its own for each answer: the server adds to it.
-        start_response("503 Service Unavailable" if complaint else "200 OK", [_TEXT])
-        return [f"{complaint or 'ok'}\n".encode()]
-
-    try:
-        server = make_server(host, port, application, ThreadingWSGIServer, handler_class=_Quiet)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error}. Set WORKER_HTTP_PORT to a free one"
-        ) from error
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
-    return server

@@ -14,7 +14,8 @@ from places import ROOT
 from prometheus_client import CollectorRegistry
 
 from training.environment import Environment
-from worker.observability.health import Health, serve
+from worker.observability.health import Health
+from worker.observability.server import serve
 from worker.settings import Settings
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
