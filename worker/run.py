@@ -4,7 +4,7 @@ import gc
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import Final
 
@@ -25,7 +25,7 @@ from worker.observability.metrics import Metrics
 from worker.observability.server import serve
 from worker.records import Classifier
 from worker.settings import Settings
-from worker.signals import ended_by_signals
+from worker.signals import end_on_signals, stop_on_signals
 from worker.stages import CHUNKS_UNSTORED, Inference, Stages, Storage, Storing
 from worker.storage.circuit_breaker import DeadLetterLimit
 from worker.storage.database import connect
@@ -69,6 +69,8 @@ def load_version(settings: Settings, metrics: Metrics | None, row: ModelVersion)
 def run_worker(settings: Settings, classifier: Classifier | None = None, stop: threading.Event | None = None) -> None:
     """Run a worker until ``stop`` is set, or by SIGTERM or SIGINT where none is given.
 
+    Before it has anything to finish, such a signal ends the process at once, with exit code 0.
+
     Args:
         settings: what the operator set.
         classifier: the model; by default the one that the settings name.
@@ -76,15 +78,17 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
 
     Raises:
         ConfigurationError: the deployment is wrong; the message says what to do.
-        SystemExit: a signal came before there was anything to finish.
     """
     by_signals = stop is None
     stop = stop or threading.Event()
     with ExitStack() as stack, suppress(Stopped):
         stack.callback(gc.unfreeze)  # What is frozen at the end counts as leaked, and Triton says so at length.
-        with ended_by_signals(stop) if by_signals else nullcontext():
-            log.info("starting", **settings.printable())
-            worker = _assemble(settings, classifier, stop, stack)
+        if by_signals:
+            end_on_signals()
+        log.info("starting", **settings.printable())
+        worker = _assemble(settings, classifier, stop, stack)
+        if by_signals:
+            stop_on_signals(stop)
         worker.run(stop)
 
 

@@ -21,7 +21,7 @@ from worker.demo.services import end_with_this_process
 
 T = TypeVar("T")
 
-PATIENCE_S: Final = 120
+PATIENCE_S: Final = 300
 """How long a test waits for what must happen: far longer than it takes, for machines that are slow or busy."""
 
 
@@ -65,9 +65,8 @@ def create_topic(
     own = options | ({"num_partitions": -1, "replication_factor": -1} | placed if assignments else {})
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
     try:
-        admin.create_topics(
-            {topic: own, dead_letters_of(topic): options | {"num_partitions": 1}}, wait_for_metadata=True
-        )
+        admin.create_topics({topic: own, dead_letters_of(topic): options | {"num_partitions": 1}})
+        admin.wait_for_topics([topic, dead_letters_of(topic)], timeout_ms=PATIENCE_S * 1000)
     finally:
         admin.close()
     return topic
