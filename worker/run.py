@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -15,6 +15,7 @@ from schemas.normalization import NORMALIZER
 from worker.backoff import Stopped, wait_for
 from worker.batching import Batcher
 from worker.dead_letters.send import DeadLetters
+from worker.errors import ConfigurationError, loggable_text
 from worker.inference.load import load_classifier
 from worker.inference.model_slot import Serving
 from worker.kafka.consumer import KafkaSource
@@ -66,7 +67,35 @@ def load_version(settings: Settings, metrics: Metrics | None, row: ModelVersion)
     return classifier
 
 
-def run_worker(settings: Settings, classifier: Classifier | None = None, stop: threading.Event | None = None) -> None:
+class Shared(NamedTuple):
+    """What the parts of a worker share."""
+
+    settings: Settings
+    metrics: Metrics
+    health: Health
+    stop: threading.Event
+    """Ends the run."""
+    stack: ExitStack
+    """Closes what the parts leave open."""
+
+
+MakeWorker = Callable[[Shared, Batcher, Stages], Worker]
+"""Opens the source and returns the main loop around it."""
+
+
+def live_worker(shared: Shared, batcher: Batcher, stages: Stages) -> Worker:
+    """Return the loop that reads a topic for ever."""
+    settings, metrics, health, stop, _ = shared
+    source = wait_for("kafka", lambda: KafkaSource(settings), stop, health)
+    return Worker(source, batcher, stages, health, metrics)
+
+
+def run_worker(
+    settings: Settings,
+    classifier: Classifier | None = None,
+    stop: threading.Event | None = None,
+    make: MakeWorker = live_worker,
+) -> None:
     """Run a worker until ``stop`` is set, or by SIGTERM or SIGINT where none is given.
 
     Before it has anything to finish, such a signal ends the process at once, with exit code 0.
@@ -75,27 +104,45 @@ def run_worker(settings: Settings, classifier: Classifier | None = None, stop: t
         settings: what the operator set.
         classifier: the model; by default the one that the settings name.
         stop: ends the run; given where the worker does not run on the process's main thread.
+        make: opens the source and returns the main loop.
 
     Raises:
         ConfigurationError: the deployment is wrong; the message says what to do.
     """
     by_signals = stop is None
     stop = stop or threading.Event()
-    with ExitStack() as stack, suppress(Stopped):
-        stack.callback(gc.unfreeze)  # What is frozen at the end counts as leaked, and Triton says so at length.
-        if by_signals:
-            end_on_signals()
-        log.info("starting", **settings.printable())
-        worker = _assemble(settings, classifier, stop, stack)
-        if by_signals:
-            stop_on_signals(stop)
-        worker.run(stop)
+    metrics, health = Metrics(), Health(settings.stuck_after_s)
+    with ExitStack() as told:
+        try:
+            with ExitStack() as stack, suppress(Stopped):
+                stack.callback(gc.unfreeze)  # What is frozen at the end counts as leaked, and Triton says so at length.
+                if by_signals:
+                    end_on_signals()
+                log.info("starting", **settings.printable())
+                _serve_health(settings, health, metrics, told)
+                worker = _assemble(Shared(settings, metrics, health, stop, stack), classifier, make)
+                if by_signals:
+                    stop_on_signals(stop)
+                worker.run(stop)
+        except ConfigurationError as error:
+            if by_signals:
+                stop_on_signals(stop)
+            _show_failure(loggable_text(error), health, settings.exit_delay_s, stop)
+            raise
 
 
-def _assemble(settings: Settings, classifier: Classifier | None, stop: threading.Event, stack: ExitStack) -> Worker:
-    """Put a worker together, as soon as what it needs is there; the stack is to close what it leaves open."""
-    metrics = Metrics()
-    health = _tell_health(settings, metrics, stack)
+def _show_failure(why: str, health: Health, delay_s: float, stop: threading.Event) -> None:
+    """Tell why a person is needed, before the process ends: a supervisor may start it again at once."""
+    health.fail(why)
+    if delay_s:
+        log.error(why)
+        log.warning("the worker has stopped and needs a person; /healthz says why until it ends", in_seconds=delay_s)
+        stop.wait(delay_s)
+
+
+def _assemble(shared: Shared, classifier: Classifier | None, make: MakeWorker) -> Worker:
+    """Put a worker together, as soon as what it needs is there."""
+    settings, metrics, health, stop, stack = shared
     # One connection more than store, for who follows the champion.
     engine = connect(settings.required_database_url, "emotion-worker", settings.database_connections + 1)
     stack.callback(engine.dispose)
@@ -132,23 +179,21 @@ def _assemble(settings: Settings, classifier: Classifier | None, stop: threading
 
     stages = _stages(settings, serving, storage, metrics)
     stack.callback(_close, dead_letters, stages)
-    source = wait_for("kafka", lambda: KafkaSource(settings), stop, health)
     batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000, settings.part_bytes)
+    worker = make(shared, batcher, stages)
     _tune_interpreter()
     if followed:
         follower = stack.enter_context(closing(Follower(engine, serving, load, metrics, settings)))
         follower.start(refusal)
-    return Worker(source, batcher, stages, health, metrics)
+    return worker
 
 
-def _tell_health(settings: Settings, metrics: Metrics, stack: ExitStack) -> Health:
+def _serve_health(settings: Settings, health: Health, metrics: Metrics, stack: ExitStack) -> None:
     """Serve metrics and health, before anything that may be away is looked for: a probe is to get an answer."""
-    health = Health(settings.stuck_after_s)
     metrics.watch_readiness(lambda: health.readiness_problem() is None)
     server = serve(health, metrics.registry, settings.http_host, settings.http_port)
     stack.callback(server.shutdown)
     log.info("metrics and health", url=f"http://{settings.http_host}:{server.server_port}/metrics")
-    return health
 
 
 def _stages(

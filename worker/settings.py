@@ -120,6 +120,9 @@ class Settings(EnvironmentSettings):
     """Its port: /metrics, /healthz, /readyz. 0 takes any free one and prints it."""
     stuck_after_s: Annotated[float, Field(gt=0)] = 30
     """/healthz fails when records wait, nothing that is waited for is away, and none was stored for so long."""
+    exit_delay_s: Annotated[float, Field(ge=0)] = 0
+    """How long a worker that needs a person stays before it ends with exit code 2. /healthz fails meanwhile and says
+    why. For supervisors that start it again at once and look at its health, such as Docker."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level logged."""
 

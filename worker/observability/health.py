@@ -31,6 +31,7 @@ class Health:
         self._waiting = False
         self._lock = threading.Lock()
         self._outages: dict[tuple[str, int], _Outage] = {}
+        self._failure: str | None = None
         self.ready = False
         """Whether the group has let us in and every partition we were given is claimed."""
 
@@ -59,8 +60,14 @@ class Health:
             with self._lock:
                 self._outages.pop((service, threading.get_ident()), None)
 
+    def fail(self, why: str) -> None:
+        """Note that the worker has stopped for a reason that a person must mend."""
+        self._failure = why
+
     def liveness_problem(self) -> str | None:
-        """Return what a restart may mend, or None; before the first turn, a model may load for long."""
+        """Return what a restart or a person may mend, or None; before the first turn, a model may load for long."""
+        if self._failure is not None:
+            return f"stopped, and needs a person: {self._failure}"
         if self._turned_at is None:
             return None
         now = self._clock()
