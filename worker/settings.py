@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from registry.settings import EnvironmentSettings
@@ -17,6 +17,7 @@ PREFIX: Final = "WORKER_"
 Positive = Annotated[int, Field(gt=0)]
 Word = Annotated[str, Field(pattern=r"^[a-z]+$")]
 ByChannel = BeforeValidator(lambda value: roles_by_channel(value) if isinstance(value, str) else value)
+Extensions = BeforeValidator(lambda value: _pairs(value) if isinstance(value, str) else value)
 EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 
 
@@ -47,12 +48,32 @@ class Settings(EnvironmentSettings):
     """Without a poll for so long, a worker loses its partitions."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How to talk to the brokers."""
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = None
     """SASL mechanism, with SASL_PLAINTEXT or SASL_SSL."""
     kafka_sasl_username: str | None = None
-    """SASL user."""
+    """SASL user, for PLAIN and SCRAM."""
     kafka_sasl_password: SecretStr | None = None
-    """SASL password."""
+    """SASL password, for PLAIN and SCRAM."""
+    kafka_oauth_command: SecretStr | None = None
+    """Command that prints a token for OAUTHBEARER, alone or as `access_token` of a JSON object; no shell runs it."""
+    kafka_oauth_endpoint: Annotated[HttpUrl | None, EmptyIsNone] = None
+    """Token endpoint of an OpenID provider, for OAUTHBEARER by client credentials."""
+    kafka_oauth_client_id: str | None = None
+    """Client that the OpenID provider knows."""
+    kafka_oauth_client_secret: SecretStr | None = None
+    """Secret of that client."""
+    kafka_oauth_scope: str | None = None
+    """Scope to ask the OpenID provider for."""
+    kafka_oauth_msk_region: str | None = None
+    """AWS region of an Amazon MSK cluster with IAM, for OAUTHBEARER by the AWS credentials at hand; needs the extra
+    `msk`."""
+    kafka_oauth_extensions: Annotated[Mapping[str, str], NoDecode, Extensions] = {}
+    """What brokers are told besides the token, such as logicalCluster=lkc-1,identityPoolId=pool-1 for Confluent
+    Cloud."""
+    kafka_kerberos_service_name: str | None = None
+    """Service that the brokers' principals name, for GSSAPI; by default kafka. Needs the extra `kerberos`."""
+    kafka_kerberos_domain_name: str | None = None
+    """Host that the brokers' principals name; by default that of each broker's address."""
     kafka_ssl_cafile: Path | None = None
     """CA certificates that vouch for the brokers."""
     kafka_ssl_certfile: Path | None = None
@@ -147,3 +168,12 @@ class Settings(EnvironmentSettings):
         fetches = 1
         shadowed = 3 if self.shadow == "candidate" else 0  # Texts that the shadow scores, or will.
         return max(1, self.max_held_bytes // (chunks + fetches + shadowed))
+
+
+def _pairs(value: str) -> dict[str, str]:
+    """Read name=value pairs that commas separate; names are letters alone (RFC 7628, section 3.1)."""
+    pairs = [pair.strip().partition("=") for pair in value.split(",") if pair.strip()]
+    wrong = next((name for name, _, content in pairs if not (name.isascii() and name.isalpha() and content)), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong!r} is no name=value pair, such as logicalCluster=lkc-1")
+    return {name: content for name, _, content in pairs}

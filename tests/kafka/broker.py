@@ -38,11 +38,14 @@ transaction.state.log.min.isr=1
 # The certificate is its own authority, and that of clients; Kafka reads the key and it from one PEM file.
 _SECURITY: Final = """\
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
-sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,OAUTHBEARER
 listener.name.sasl_ssl.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{username}="{password}";
 listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
+listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms=3600000
 ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
 ssl.truststore.type=PEM
@@ -90,7 +93,8 @@ class KafkaBroker:
     """Broker and mostly controller in one process, on loopback; topics are never made by themselves.
 
     Given a certificate it also listens with SASL_SSL, where USERNAME and PASSWORD are known to PLAIN and to
-    SCRAM-SHA-256, and with SSL, where clients show a certificate: the same, or one that it has signed.
+    SCRAM-SHA-256, and OAUTHBEARER takes any unsigned token until it expires. It listens with SSL too, where clients
+    show a certificate: the same, or one that it has signed.
 
     Attributes:
         number: id of the node in its cluster.

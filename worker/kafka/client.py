@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from ssl import SSLError
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from worker.errors import ConfigurationError
 from worker.kafka import errors, patches
+from worker.kafka.tokens import tokens_of
 from worker.settings import Settings
 
 Client = TypeVar("Client")
@@ -37,6 +39,8 @@ _OPTIONS: Final = {
     "kafka_sasl_mechanism": "sasl_mechanism",
     "kafka_sasl_username": "sasl_plain_username",
     "kafka_sasl_password": "sasl_plain_password",
+    "kafka_kerberos_service_name": "sasl_kerberos_service_name",
+    "kafka_kerberos_domain_name": "sasl_kerberos_domain_name",
     "kafka_ssl_cafile": "ssl_cafile",
     "kafka_ssl_certfile": "ssl_certfile",
     "kafka_ssl_keyfile": "ssl_keyfile",
@@ -45,7 +49,13 @@ _OPTIONS: Final = {
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
-    """Return the client options that consumer, producer and admin client share."""
+    """Return the client options that consumer, producer and admin client share.
+
+    Raises:
+        ConfigurationError: the SASL mechanism lacks a library or a source of tokens.
+    """
+    if settings.kafka_sasl_mechanism == "GSSAPI" and not find_spec("gssapi"):
+        raise ConfigurationError("GSSAPI needs a library that is not installed: pip install 'asr-emotions[kerberos]'")
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
         "ssl_check_hostname": settings.kafka_ssl_check_hostname,
@@ -56,6 +66,9 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
             options[option] = value.get_secret_value()
         elif value is not None:
             options[option] = str(value)
+    tokens = tokens_of(settings)
+    if tokens:
+        options["sasl_oauth_token_provider"] = tokens
     return options
 
 
@@ -69,14 +82,22 @@ def open_client(kind: Callable[..., Client], settings: Settings, **options: Any)
         kind: KafkaConsumer, KafkaProducer or KafkaAdminClient.
         settings: which brokers.
         options: what this client is told besides.
+
+    Raises:
+        Away: who gives tokens cannot be reached.
+        ConfigurationError: there is no token to be had.
     """
+    shared = kafka_options(settings)
+    if "sasl_oauth_token_provider" in shared:
+        # Here an error says what is wrong; the client would only note on its own thread that it cannot connect.
+        shared["sasl_oauth_token_provider"].renew()
     heard, log = _Refusals(), logging.getLogger("kafka.net.manager")
     level = log.level
     log.addHandler(heard)
     log.setLevel(logging.WARNING)
     try:
         patience = {"bootstrap_timeout_ms": patches.FIRST_CONTACT_MS}
-        return _open_or_close(kind, kafka_options(settings) | patience | options)
+        return _open_or_close(kind, shared | patience | options)
     except KafkaTimeoutError as error:
         if heard.last:
             raise heard.last from error
@@ -119,10 +140,11 @@ class _Refusals(logging.Handler):
         for said in record.args or ():
             if isinstance(said, errors.REFUSED + errors.FOREIGN + _UNTRUSTED):
                 self.last = said
-            elif isinstance(said, ValueError | OverflowError):  # Of an address that is none, or of SCRAM.
-                self.last = KafkaConfigurationError(str(said))
             elif isinstance(said, KafkaConnectionError) and "CERTIFICATE" in str(said):
                 self.last = SSLError(str(said))
+            elif isinstance(said, Exception) and not isinstance(said, KafkaError | OSError):
+                # Of an address that is none, or of a SASL mechanism.
+                self.last = KafkaConfigurationError(str(said))
 
 
 @contextmanager

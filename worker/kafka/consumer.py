@@ -17,6 +17,7 @@ from worker.kafka.assignments import Assignment, Assignments
 from worker.kafka.client import kafka_problems, open_client
 from worker.kafka.group_commits import GroupCommits
 from worker.kafka.log_offsets import LogOffsets, LogPosition
+from worker.kafka.tokens import tokens_of
 from worker.kafka.topics import require_topic
 from worker.kafka.unreadable import UnreadableBatch
 from worker.records import Claim, Claimed, Gap, Partition, Record
@@ -50,6 +51,7 @@ class KafkaSource:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._tokens = tokens_of(settings)
         self._assignments = Assignments()
         self._waiting = self._assignments.waiting
         self._gaps: set[Partition] = set()
@@ -96,6 +98,8 @@ class KafkaSource:
             Records by partition, in order, what the group has decided since the last poll, and gaps to be left
             with `skip_gap`. Records of partitions that are not claimed yet are among them: the caller drops those.
         """
+        if self._tokens:
+            self._tokens.renew()  # Here it may take its time, and fail; on the client's thread heartbeats would wait.
         self._join_again_if_forgotten()
         self._pause(everything=paused)
         fetched: dict[Any, list[Record]] = {}

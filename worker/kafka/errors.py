@@ -60,7 +60,7 @@ FOREIGN: Final = (
 
 _REMEDIES: Final[dict[tuple[type[errors.KafkaError], ...], str]] = {
     REFUSED: "Check WORKER_KAFKA_SECURITY_PROTOCOL, WORKER_KAFKA_SASL_MECHANISM, WORKER_KAFKA_SASL_USERNAME, "
-    "WORKER_KAFKA_SASL_PASSWORD and the rights of that user",
+    "WORKER_KAFKA_SASL_PASSWORD or who gives the token (WORKER_KAFKA_OAUTH_), and the rights of that user",
     FOREIGN: "Check WORKER_KAFKA_BOOTSTRAP_SERVERS and WORKER_KAFKA_SECURITY_PROTOCOL: what answers there is no "
     "broker's listener for clients, or talks another protocol",
     (

@@ -19,6 +19,11 @@ CONTRACT = {
     "WORKER_KAFKA_SASL_MECHANISM",
     "WORKER_KAFKA_SASL_USERNAME",
     "WORKER_KAFKA_SASL_PASSWORD",
+    "WORKER_KAFKA_OAUTH_COMMAND",
+    "WORKER_KAFKA_OAUTH_ENDPOINT",
+    "WORKER_KAFKA_OAUTH_CLIENT_ID",
+    "WORKER_KAFKA_OAUTH_CLIENT_SECRET",
+    "WORKER_KAFKA_OAUTH_MSK_REGION",
     "WORKER_KAFKA_SSL_CAFILE",
     "WORKER_KAFKA_SSL_CERTFILE",
     "WORKER_KAFKA_SSL_KEYFILE",
@@ -138,7 +143,13 @@ def test_a_machine_without_the_folder_of_secrets_works(tmp_path: Path, monkeypat
 
 def test_what_is_printed_holds_no_secret_and_nothing_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in Settings.model_fields if Settings.is_secret(name)]
-    assert names == ["kafka_sasl_password", "kafka_ssl_password", "database_url"]
+    assert names == [
+        "kafka_sasl_password",
+        "kafka_oauth_command",
+        "kafka_oauth_client_secret",
+        "kafka_ssl_password",
+        "database_url",
+    ]
     for name in names:
         monkeypatch.setenv(f"WORKER_{name.upper()}", URL)
     settings = Settings.load()
@@ -159,7 +170,10 @@ def test_what_is_printed_holds_no_secret_and_nothing_unset(monkeypatch: pytest.M
         ("WORKER_STUCK_AFTER_S", "0"),
         ("WORKER_DEAD_LETTERS_SHARE", "1.5"),
         ("WORKER_KAFKA_SECURITY_PROTOCOL", "TLS"),
-        ("WORKER_KAFKA_SASL_MECHANISM", "GSSAPI"),
+        ("WORKER_KAFKA_SASL_MECHANISM", "DIGEST-MD5"),
+        ("WORKER_KAFKA_OAUTH_ENDPOINT", "file:///etc/passwd"),
+        ("WORKER_KAFKA_OAUTH_EXTENSIONS", "logical-cluster=lkc-1"),
+        ("WORKER_KAFKA_OAUTH_EXTENSIONS", "logicalCluster"),
         ("WORKER_KAFKA_SSL_CHECK_HOSTNAME", "maybe"),
         ("WORKER_KAFKA_OFFSET_OUT_OF_RANGE", "skip"),
         ("WORKER_LOG_LEVEL", "loud"),

@@ -9,6 +9,7 @@ from makers import forget_settings
 from pydantic import SecretStr
 
 from worker.errors import Away, ConfigurationError
+from worker.kafka import client
 from worker.kafka.client import kafka_options, kafka_problems
 from worker.settings import Settings
 
@@ -47,6 +48,23 @@ def test_the_options_hold_the_secrets_themselves_and_paths_as_text() -> None:
         "ssl_password": "hunter3",
         "ssl_check_hostname": False,
     }
+
+
+def test_kerberos_is_passed_through_where_its_library_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.load(
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_mechanism="GSSAPI",
+        kafka_kerberos_service_name="kafka-prod",
+        kafka_kerberos_domain_name="brokers.example.com",
+    )
+    monkeypatch.setattr(client, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'asr-emotions\[kerberos\]'"):
+        kafka_options(settings)
+    monkeypatch.setattr(client, "find_spec", lambda name: name == "gssapi")
+    options = kafka_options(settings)
+    assert options["sasl_mechanism"] == "GSSAPI"
+    assert options["sasl_kerberos_service_name"] == "kafka-prod"
+    assert options["sasl_kerberos_domain_name"] == "brokers.example.com"
 
 
 @pytest.mark.parametrize(
