@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 
 from schemas.emotions import EMOTIONS
 from worker.demo.services import embedded_postgres
-from worker.storage.migrate import downgrade, migrate
+from worker.storage.migrate import migrate_to
 
 FILL = text(f"""
     INSERT INTO emotion_results (transcript_id, source, session_id, speaker, segment, text, spoken_at, emotions,
@@ -29,8 +29,7 @@ def main() -> None:
     parser.add_argument("--without-source", type=float, default=0.5, help="share of the rows, 0 to 1")
     given = parser.parse_args()
     with embedded_postgres() as url:
-        migrate(url)
-        downgrade(url, "0004")
+        migrate_to(url, "0004")
         engine = create_engine(url)
         with engine.begin() as connection:
             connection.execute(FILL, {"rows": given.rows, "without": given.without_source})
@@ -38,7 +37,7 @@ def main() -> None:
             connection.exec_driver_sql("VACUUM ANALYZE emotion_results")
         engine.dispose()
         start = time.perf_counter()
-        migrate(url)
+        migrate_to(url, "0005")
         print(f"{given.rows:,} rows, {given.without_source:.0%} without a source: {time.perf_counter() - start:.1f} s")
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, REAL
@@ -31,6 +32,9 @@ metadata = MetaData(
 )
 
 _VOCABULARY = "ARRAY[" + ", ".join(f"'{emotion}'" for emotion in EMOTIONS) + "]::text[]"
+
+_KEEP_APART = "timestamptz_minmax_multi_ops"
+"""A BRIN index that keeps times apart which lie in one range of pages, as after rows are written again."""
 
 
 def _moment(name: str, comment: str, *, nullable: bool = False, now: bool = False) -> Column[object]:
@@ -112,7 +116,25 @@ emotion_results = Table(
     Index(None, "emotions", postgresql_using="gin"),
     Index(None, "session_id", "segment"),
     Index(None, "message_id", postgresql_where=text("message_id IS NOT NULL")),
-    Index(None, "spoken_at", postgresql_using="brin"),
+    # The order in which rows are scored again; and a stretch of time, wherever its rows lie.
+    Index("ix_emotion_results_spoken_at_order", "spoken_at"),
+    Index(
+        "ix_emotion_results_hour",
+        # As Postgres writes it, so that the comparison with the migrations finds it.
+        literal_column(
+            "(date_trunc('hour'::text, (spoken_at AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text)"
+        ).label("hour"),
+        postgresql_using="brin",
+        postgresql_ops={"hour": _KEEP_APART},
+        postgresql_with={"autosummarize": "on"},
+    ),
+    Index(
+        None,
+        "processed_at",
+        postgresql_using="brin",
+        postgresql_ops={"processed_at": _KEEP_APART},
+        postgresql_with={"autosummarize": "on"},
+    ),
     comment="One row a transcript, known by its id and source: which emotions it carries",
 )
 

@@ -19,6 +19,7 @@ from registry.postgres import DatabaseAway
 from worker.backoff import pauses
 from worker.errors import ConfigurationError, RejectedData
 from worker.storage.database import connect, database_problems
+from worker.storage.indexes import build_indexes
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ _NONE: Final = "base"
 
 def migrate(database_url: str) -> None:
     """Upgrade to the newest tables, all or nothing, from any working directory; of several at once, one does the work.
+
+    Indexes that a revision leaves for later are made after that, while workers write.
 
     Args:
         database_url: begins with postgresql:// or postgresql+psycopg://.
@@ -162,6 +165,7 @@ def _run(database_url: str, action: Callable[[Config, str | None], None], *, new
         while True:
             try:
                 _try_once(engine, action, newer_is_fine=newer_is_fine)
+                _index_once(engine)
             except DatabaseAway as error:
                 if not isinstance(error.__cause__, LockNotAvailable) or time.monotonic() > until:
                     raise
@@ -180,8 +184,7 @@ def _try_once(engine: Engine, action: Callable[[Config, str | None], None], *, n
     # One transaction for all: a lock that outlives it would stay in a pooler's session, and stop the next of us.
     with database_problems(), engine.begin() as connection:
         _require_cyrillic(connection)
-        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        _lock(connection)
         current = MigrationContext.configure(connection).get_current_revision()
         if newer_is_fine and _is_newer_and_usable(current, connection, scripts):
             log.info("the database is newer than this version, which can use it: nothing to do", revision=current)
@@ -190,6 +193,27 @@ def _try_once(engine: Engine, action: Callable[[Config, str | None], None], *, n
         config.attributes["connection"] = connection
         action(config, current)
         _tell_oldest_code(connection, scripts)
+
+
+def _index_once(engine: Engine) -> None:
+    """Make the indexes that the applied revisions leave for later."""
+    scripts = ScriptDirectory.from_config(_config())
+    # The lock has a transaction of its own, which holds up no index: between statements it looks at no rows.
+    with database_problems(), engine.begin() as guard:
+        _lock(guard)
+        current = MigrationContext.configure(guard).get_current_revision()
+        # Without parameters, else the driver leaves a portal open, whose snapshot the index would wait for.
+        guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        if current in _revisions(scripts):
+            with engine.connect() as connection:
+                applied = list(scripts.iterate_revisions(current, _NONE))[::-1]
+                build_indexes(connection.execution_options(isolation_level="AUTOCOMMIT"), applied)
+
+
+def _lock(connection: Connection) -> None:
+    """Wait until no other process migrates, and give up on locks of tables soon."""
+    connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def _revisions(scripts: ScriptDirectory) -> list[str]:

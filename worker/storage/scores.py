@@ -35,7 +35,7 @@ _COLUMNS: Final = emotion_results.c
 _KEY: Final = (_COLUMNS.transcript_id, _COLUMNS.source)
 _NEUTRAL: Final = EMOTIONS[-1]
 _PAGE: Final = 10_000
-"""Rows found at once, without a lock; the query that finds them may have to look at all rows."""
+"""Rows looked at together, without a lock."""
 
 _LET_GO: Final = "SET LOCAL idle_in_transaction_session_timeout = '10min'"
 """A batch stays locked while a model scores it, which on a CPU may be slow."""
@@ -72,6 +72,22 @@ _RESCORE: Final = text(f"""
     FROM {_SCORED}
     WHERE result.transcript_id = scored.transcript_id AND result.source = scored.source
 """)  # noqa: S608 - made of the constants above.
+
+
+class Place(NamedTuple):
+    """Where a row stands in the order in which rows are scored: by time, those without a time last."""
+
+    spoken_at: datetime | None
+    identity: Identity
+
+
+class Page(NamedTuple):
+    """A stretch of rows in their order."""
+
+    identities: list[Identity]
+    """Those that are to be scored."""
+    last: Place
+    """Where the stretch ends."""
 
 
 class Stored(NamedTuple):
@@ -132,7 +148,7 @@ class RescoreStore:
         every_convention: bool = True,
     ) -> None:
         self._engine = engine
-        self._said, self._spoken = _said_since(since), _spoken_in(classifier.language)
+        self._since, self._spoken = since, _spoken_in(classifier.language)
         self._version, self._convention, self._rule = classifier.version, classifier.convention, classifier.rule
         self._created_at = created_at
         self._taken = true() if every_convention else _COLUMNS.convention == self._convention
@@ -144,15 +160,36 @@ class RescoreStore:
             Away: the database cannot be reached; so does each method.
         """
         with database_problems(), self._engine.connect() as connection:
-            return connection.execute(select(func.count()).where(*self._older(connection))).scalar_one()
+            query = select(func.count()).where(_said_since(self._since), *self._older(connection))
+            return connection.execute(query).scalar_one()
 
-    def page(self, after: Identity | None) -> list[Identity]:
-        """Return the identities of the next rows behind one, in order; none behind the last one."""
+    def page(self, after: Place | None) -> Page | None:
+        """Return the next rows behind a place; None behind the last one.
+
+        An index holds the order, so a page costs the same wherever it lies, and however many of its rows are done.
+        """
         with database_problems(), self._engine.connect() as connection:
-            query = select(*_KEY).where(*self._older(connection))
-            if after is not None:
-                query = query.where(tuple_(*_KEY) > tuple_(*after))
-            return list(map(Identity._make, connection.execute(query.order_by(*_KEY).limit(_PAGE))))
+            if after is None or after.spoken_at is not None:
+                order = (_COLUMNS.spoken_at, *_KEY)
+                begun = _COLUMNS.spoken_at >= self._since
+                behind = tuple_(*order) > tuple_(after.spoken_at, *after.identity) if after else begun
+                if page := self._next(connection, order, behind):
+                    return page
+                after = None
+            behind = tuple_(*_KEY) > tuple_(*after.identity) if after else true()
+            return self._next(connection, _KEY, and_(_without_a_time(self._since), behind))
+
+    def _next(
+        self, connection: Connection, order: Sequence[ColumnElement[Any]], behind: ColumnElement[bool]
+    ) -> Page | None:
+        # Whether a row is to be scored is no condition: the database would guess how many are, and may read them all.
+        older = and_(*self._older(connection))
+        query = select(_COLUMNS.spoken_at, *_KEY, older).where(behind).order_by(*order).limit(_PAGE)
+        if not (rows := connection.execute(query).all()):
+            return None
+        identities = [Identity(name, source) for _, name, source, wanted in rows if wanted]
+        moment, *key, _ = rows[-1]
+        return Page(identities, Place(moment, Identity(*key)))
 
     def rescore(self, identities: Sequence[Identity], score: Callable[[Sequence[Stored]], Sequence[Scored]]) -> int:
         """Score rows anew, but for those that someone else holds, or that are done by now.
@@ -168,7 +205,7 @@ class RescoreStore:
             connection.exec_driver_sql(_LET_GO)
             rows = connection.execute(
                 select(*_KEY, _COLUMNS.text)
-                .where(tuple_(*_KEY).in_(identities), *self._older(connection))
+                .where(tuple_(*_KEY).in_(identities), _said_since(self._since), *self._older(connection))
                 .order_by(*_KEY)
                 .with_for_update(skip_locked=True)
             )
@@ -188,13 +225,16 @@ class RescoreStore:
         done = [self._version, *connection.execute(newer).scalars()]
         differs = or_(_COLUMNS.convention != self._convention, _breaks(self._rule))
         otherwise = and_(_COLUMNS.model_version == self._version, differs)
-        return self._said, self._spoken, self._taken, or_(_COLUMNS.model_version.not_in(done), otherwise)
+        return self._spoken, self._taken, or_(_COLUMNS.model_version.not_in(done), otherwise)
 
 
 def _said_since(since: datetime) -> ColumnElement[bool]:
-    # Of some nobody knows when they were said: there it counts when their row was written.
-    unknown = and_(_COLUMNS.spoken_at.is_(None), _COLUMNS.processed_at >= since)
-    return or_(_COLUMNS.spoken_at >= since, unknown)
+    return or_(_COLUMNS.spoken_at >= since, _without_a_time(since))
+
+
+def _without_a_time(since: datetime) -> ColumnElement[bool]:
+    """Return what holds of a row of which nobody knows when it was said: it counts when the row was written."""
+    return and_(_COLUMNS.spoken_at.is_(None), _COLUMNS.processed_at >= since)
 
 
 def _spoken_in(language: str) -> ColumnElement[bool]:

@@ -26,7 +26,7 @@ from worker.settings import Settings
 from worker.storage.bisect import bisect
 from worker.storage.database import connect
 from worker.storage.migrate import require_migrated
-from worker.storage.scores import RescoreStore, Stored, conventions_since, registered, similar_versions
+from worker.storage.scores import Place, RescoreStore, Stored, conventions_since, registered, similar_versions
 from worker.swap.follower import fetch_version
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
 
 
 class Rescoring:
-    """Score rows batch by batch, each in a transaction of its own; any number of processes may do it at once.
+    """Score rows by time, batch by batch, each in a transaction of its own; any number of processes may do it at once.
 
     What is done names the new model and is not found again, so a run that was stopped goes on where it was.
 
@@ -96,7 +96,7 @@ class Rescoring:
                     found = done = 0
                     for identities in self._pages():
                         found += len(identities)
-                        for part in _cut(identities, self._batch):
+                        for part in _spread(identities, self._batch):
                             done += (count := self._do(part))
                             rows += count
                             report(rows)
@@ -109,10 +109,10 @@ class Rescoring:
         return Outcome(rows, left)
 
     def _pages(self) -> Iterator[list[Identity]]:
-        after: Identity | None = None
-        while identities := self._patiently(partial(self._store.page, after)):
-            yield identities
-            after = identities[-1]
+        after: Place | None = None
+        while page := self._patiently(partial(self._store.page, after)):
+            yield page.identities
+            after = page.last
 
     def _do(self, identities: Sequence[Identity]) -> int:
         """Score a batch once its time has come."""
@@ -139,8 +139,13 @@ class Rescoring:
         return wait_for("postgres", attempt, self._stop)
 
 
-def _cut(identities: Sequence[Identity], size: int) -> Iterator[Sequence[Identity]]:
-    return (identities[start : start + size] for start in range(0, len(identities), size))
+def _spread(identities: Sequence[Identity], size: int) -> Iterator[Sequence[Identity]]:
+    """Cut a page into batches of rows that lie far apart.
+
+    Neighbours share a page of the table. One of them leaves room there for the next, once its transaction is over.
+    """
+    count = -(-len(identities) // size)
+    return (identities[start::count] for start in range(count))
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flow import Flow
 from services import PATIENCE_S, Postgres, wait_for
-from sqlalchemy import Connection, Engine, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, func, inspect, select, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 from structlog.testing import capture_logs
 
+from registry.postgres import Cancelled
 from schemas.emotions import EMOTIONS
 from schemas.tables import (
     emotion_results,
@@ -240,6 +241,7 @@ def test_two_processes_that_migrate_at_once_both_succeed(empty_url: str, tmp_pat
         processes = [subprocess.Popen(command, cwd=tmp_path) for _ in range(2)]
         wait_for(lambda: holder.execute(waiting, {"key": _LOCK}).scalar() == 2, what="two processes in line")
         holder.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+        holder.commit()  # An index waits for transactions that are older.
         assert [process.wait(PATIENCE_S) for process in processes] == [0, 0]
     require_migrated(engine)
     engine.dispose()
@@ -572,3 +574,41 @@ def test_a_migration_holds_nobody_up_while_another_session_has_the_table(
         migrating.result(timeout=PATIENCE_S)
     require_migrated(engine)
     engine.dispose()
+
+
+def test_indexes_of_a_live_table_are_made_while_workers_write_and_again_where_a_build_was_cut_off(
+    empty_url: str,
+) -> None:
+    """The build waits for a transaction that wrote before; those that come later write meanwhile."""
+    building = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND state = 'active'"
+    valid = "SELECT indisvalid FROM pg_index WHERE indrelid = 'emotion_results'::regclass"
+    migrate_to(empty_url, "0010")
+    engine = create_engine(empty_url)
+    with engine.connect() as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(emotion_results.insert(), [result("1")])
+        migrating = pool.submit(migrate, empty_url)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+            pid = wait_for(lambda: other.scalar(text(building)), what="an index that is being made")
+            other.execute(emotion_results.insert(), [result("2")])
+            assert not migrating.done()
+            other.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": pid})
+            with pytest.raises(Cancelled):
+                migrating.result(PATIENCE_S)
+        holder.commit()
+    with engine.connect() as connection:
+        assert set(connection.scalars(text(valid))) == {True, False}
+    migrate(empty_url)
+    with engine.connect() as connection:
+        assert set(connection.scalars(text(valid))) == {True}
+        assert difference(connection) == []
+        assert connection.scalar(select(func.count()).select_from(emotion_results)) == 2
+    engine.dispose()
+
+
+def test_hours_are_the_same_in_every_time_zone(connection: Connection) -> None:
+    connection.execute(emotion_results.insert(), [result("1", spoken_at="2026-01-15T10:35:00+00:00")])
+    hours = []
+    for zone in ("UTC", "Asia/Kolkata"):
+        connection.execute(text(f"SET LOCAL TIME ZONE '{zone}'"))
+        hours += connection.scalars(text("SELECT DISTINCT hour FROM hourly_emotions")).all()
+    assert hours[0] == hours[1]

@@ -24,10 +24,11 @@ from schemas.normalization import NORMALIZER
 from schemas.tables import emotion_results, model_versions
 from worker.errors import ConfigurationError
 from worker.inference.classifier import EmotionClassifier
+from worker.records import Identity
 from worker.settings import Settings
 from worker.storage.database import connect
 from worker.storage.scores import RescoreStore
-from worker.swap.rescore import Outcome, Rescoring, Wanted, rescore
+from worker.swap.rescore import Outcome, Rescoring, Wanted, _spread, rescore
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 MADE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -174,6 +175,34 @@ def test_a_row_without_a_moment_counts_by_when_it_was_written(engine: Engine) ->
     put(engine, 3, "long-ago", spoken_at=None, processed_at=datetime(2025, 12, 31, tzinfo=UTC))
     assert rescoring(engine).run() == Outcome(2, 0)
     assert versions_of(engine) == {"new": 2, "old": 3}
+
+
+def test_rows_are_scored_in_the_order_of_their_time_whatever_their_ids_page_by_page(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also past pages of which all rows are done, and with those of an unknown time at the end."""
+
+    class Noting(New):
+        def classify(self, texts: list[str]) -> Any:
+            said.extend(texts)
+            return super().classify(texts)
+
+    said: list[str] = []
+    monkeypatch.setattr("worker.storage.scores._PAGE", 2)
+    for day, prefix in ((3, "a"), (1, "b"), (2, "c")):
+        put(engine, 3, prefix, text=f"день {day}", spoken_at=datetime(2026, 1, day, tzinfo=UTC))
+    put(engine, 6, "done", spoken_at=datetime(2026, 1, 2, tzinfo=UTC), model_version="new")
+    put(engine, 3, "unknown", text="день неведомый", spoken_at=None)
+    assert rescoring(engine, classifier=Noting()).run() == Outcome(12, 0)
+    assert said == sorted(said)
+    assert len(said) == 12
+
+
+def test_batches_of_a_page_take_rows_that_lie_apart() -> None:
+    rows = [Identity(f"{number}", "calls") for number in range(7)]
+    batches = [[int(row.transcript_id) for row in batch] for batch in _spread(rows, 3)]
+    assert batches == [[0, 3, 6], [1, 4], [2, 5]]
+    assert list(_spread([], 3)) == []
 
 
 def test_rows_that_someone_holds_are_passed_over_and_looked_at_again(engine: Engine) -> None:
