@@ -32,6 +32,9 @@ class Settings(EnvironmentSettings):
     """Topic the transcripts are read from."""
     kafka_group_id: str = "emotion-worker"
     """Consumer group; workers of one share the load."""
+    kafka_instance_id: Annotated[str | None, EmptyIsNone] = None
+    """Name that this worker alone has in its group, such as a StatefulSet pod's: a restart within the session timeout
+    then moves no partition, and what a worker leaves for good waits until that time is over."""
     kafka_dead_letter_topic: str = "transcripts.dead-letters"
     """Topic for records that cannot become rows."""
     kafka_auto_offset_reset: Literal["earliest", "latest"] = "earliest"

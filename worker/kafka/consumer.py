@@ -61,6 +61,7 @@ class KafkaSource:
                 KafkaConsumer,
                 settings,
                 group_id=settings.kafka_group_id,
+                group_instance_id=settings.kafka_instance_id,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
                 session_timeout_ms=settings.kafka_session_timeout_ms,

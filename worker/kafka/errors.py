@@ -78,7 +78,7 @@ _REMEDIES: Final[dict[tuple[type[errors.KafkaError], ...], str]] = {
     (
         errors.FencedInstanceIdError,
         errors.UnreleasedInstanceIdError,
-    ): "Another member has the same group.instance.id: give each its own",
+    ): "Another member of the group has that name: give each its own WORKER_KAFKA_INSTANCE_ID",
     (
         errors.UnrecognizedBrokerVersion,
         errors.UnsupportedCompressionTypeError,

@@ -34,7 +34,7 @@ OBJECTS: dict[str, Any] = {f"{one['kind']} {one['metadata']['name']}": one for o
 JOB: dict[str, Any] = OBJECTS["CronJob emotions-retrain"]["spec"]
 PODS: dict[str, Any] = {
     "retrain": JOB["jobTemplate"]["spec"]["template"]["spec"],
-    "worker": OBJECTS["Deployment emotions-worker"]["spec"]["template"]["spec"],
+    "worker": OBJECTS["StatefulSet emotions-worker"]["spec"]["template"]["spec"],
     "migrate": OBJECTS["Job emotions-migrate"]["spec"]["template"]["spec"],
 }
 
@@ -107,6 +107,12 @@ def test_workers_follow_the_registry() -> None:
     assert "WORKER_MODEL" not in {one["name"] for one in container("worker")["env"]}
 
 
+def test_a_worker_comes_back_to_its_group_by_the_name_of_its_pod() -> None:
+    [name] = [one for one in container("worker")["env"] if one["name"] == "WORKER_KAFKA_INSTANCE_ID"]
+    assert name["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert "StatefulSet emotions-worker" in OBJECTS, "pods of other kinds get new names"
+
+
 def kustomize(folder: Path) -> list[dict[str, Any]]:
     """Return the objects that kustomize makes of a folder."""
     command = shutil.which("kubectl")
@@ -135,7 +141,7 @@ def test_kubernetes_schemas_accept_every_object(overlay: str, version: str) -> N
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_names_images_and_settings_of_its_own(overlay: str) -> None:
     made = {one["kind"]: one for one in kustomize(FOLDER / overlay)}
-    pod = made["Deployment"]["spec"]["template"]["spec"]
+    pod = made["StatefulSet"]["spec"]["template"]["spec"]
     [worker] = pod["containers"]
     assert worker["image"].startswith("registry.example.com/asr-emotions:")
     [settings] = [one["configMapRef"]["name"] for one in worker["envFrom"]]
@@ -146,14 +152,15 @@ def test_an_overlay_names_images_and_settings_of_its_own(overlay: str) -> None:
 
 def test_components_watch_and_scale_the_workers_that_there_are(tmp_path: Path) -> None:
     made = {one["kind"]: one for one in kustomize(with_components(tmp_path))}
-    deployment = made["Deployment"]
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert "replicas" not in deployment["spec"], "the autoscaler owns the number"
-    assert made["ScaledObject"]["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    workers = made["StatefulSet"]
+    labels = workers["spec"]["template"]["metadata"]["labels"]
+    assert "replicas" not in workers["spec"], "the autoscaler owns the number"
+    target = {"apiVersion": "apps/v1", "kind": workers["kind"], "name": workers["metadata"]["name"]}
+    assert made["ScaledObject"]["spec"]["scaleTargetRef"] == target
     for kind in ("PodMonitor", "PodDisruptionBudget"):
         assert made[kind]["spec"]["selector"]["matchLabels"].items() <= labels.items()
     [endpoint] = made["PodMonitor"]["spec"]["podMetricsEndpoints"]
-    [worker] = deployment["spec"]["template"]["spec"]["containers"]
+    [worker] = workers["spec"]["template"]["spec"]["containers"]
     assert endpoint["port"] in {port["name"] for port in worker["ports"]}
     [trigger] = made["ScaledObject"]["spec"]["triggers"]
     assert trigger["metadata"]["consumerGroup"] == Settings.model_fields["kafka_group_id"].default
