@@ -82,6 +82,18 @@ app.command(
     """,
 )
 app.command(
+    "worker.commands.backfill:backfill",
+    help="""Read the messages of a period again, below a rate, while the workers go on.
+
+    Their rows are written again, or for the first time. A newer message is never overwritten by an older one. A run
+    that was stopped or killed goes on with the same command, and ends by itself. Further processes share the work.
+
+    For example:
+
+        emotion-worker backfill --from 2026-11-01 --to 2026-11-02T12:00 --rate 50
+    """,
+)
+app.command(
     "worker.commands.demo:demo",
     help="""Show the whole flow here: broker and database from wheels, sample calls, the released model.
 

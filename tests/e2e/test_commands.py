@@ -19,7 +19,17 @@ from sqlalchemy import create_engine, text
 from schemas.emotions import EMOTIONS
 
 SAMPLES = Path(__file__).parents[1] / "data" / "forms"
-COMMANDS = ["run", "migrate", "publish", "classify", "rescore", "demo", "dead-letters list", "dead-letters replay"]
+COMMANDS = [
+    "run",
+    "migrate",
+    "publish",
+    "classify",
+    "rescore",
+    "backfill",
+    "demo",
+    "dead-letters list",
+    "dead-letters replay",
+]
 
 
 @pytest.fixture

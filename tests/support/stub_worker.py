@@ -6,6 +6,7 @@ STUB_DIES_AT=GAP             kill -9 itself there; GAPS says where that is
 STUB_DIES_AFTER=N            when it passes there for the Nth time
 STUB_SECONDS=S               each chunk takes the model so long
 STUB_FOLLOWS=1               serve the registry's champion: a stub that bears its name
+STUB_BACKFILL=SINCE/UNTIL    read that period again, as `emotion-worker backfill` does, in milliseconds since the epoch
 STUB_HASTY=1                 look for a broker for 4 seconds, not 10, ask for the lag and for the stored offsets
                              each second, not each tenth, and for new partitions each two seconds, not each thirty
 """
@@ -15,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from registry.versions import ModelVersion
 from schemas.errors import UserError
 from worker import loop, run
+from worker.backfill import Period, backfill
 from worker.batching import Batcher
 from worker.dead_letters.send import DeadLetters
 from worker.errors import RejectedData
@@ -116,8 +119,13 @@ def main() -> None:
         follow()
     if gap := os.environ.get("STUB_DIES_AT"):
         die_at(gap, int(os.environ.get("STUB_DIES_AFTER", "1")))
+    classifier = None if follows else Slow()
     try:
-        run_worker(Settings.load(), None if follows else Slow())
+        if period := os.environ.get("STUB_BACKFILL"):
+            since, until = (datetime.fromtimestamp(int(each) / 1000, UTC) for each in period.split("/"))
+            backfill(Settings.load(), Period(since, until), rate=2_000, classifier=classifier)
+        else:
+            run_worker(Settings.load(), classifier)
     except UserError as error:
         structlog.get_logger().error(str(error))
         sys.exit(2)

@@ -16,7 +16,7 @@ from worker.errors import OffsetOutOfRange
 from worker.kafka.assignments import Assignment, Assignments
 from worker.kafka.client import kafka_problems, open_client
 from worker.kafka.group_commits import GroupCommits
-from worker.kafka.log_offsets import LogOffsets, LogPosition
+from worker.kafka.log_offsets import LogOffsets, LogPosition, Starts
 from worker.kafka.tokens import tokens_of
 from worker.kafka.topics import require_topic
 from worker.kafka.unreadable import UnreadableBatch
@@ -140,7 +140,7 @@ class KafkaSource:
         with kafka_problems("ask for offsets"):
             topic_id = require_topic(self._settings, self._settings.kafka_topic)
             self._topic_ids |= dict.fromkeys(partitions, topic_id)
-            starts = self._offsets.starts(partitions, self._settings.kafka_auto_offset_reset)
+            starts = self._starts(partitions)
         return [
             Claim(
                 partition,
@@ -153,6 +153,9 @@ class KafkaSource:
             )
             for partition, offset in sorted(starts.offsets.items())
         ]
+
+    def _starts(self, partitions: AbstractSet[Partition]) -> Starts:
+        return self._offsets.starts(partitions, self._settings.kafka_auto_offset_reset)
 
     def begin(self, claimed: Claimed) -> int | None:
         """Read a claimed partition from the offset that the database names.

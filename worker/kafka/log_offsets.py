@@ -60,6 +60,12 @@ class LogOffsets:
         # The client tells neither leaders nor topic ids elsewhere.
         self._cluster = consumer._cluster  # noqa: SLF001 - see the line before.
 
+    @property
+    def everything(self) -> list[Partition]:
+        """All partitions of the topic, as far as the client knows them."""
+        numbers = self._cluster.partitions_for_topic(self._topic) or ()
+        return [Partition(self._topic, number) for number in sorted(numbers)]
+
     def topic_id(self) -> str | None:
         """Return the topic's id as the client knows it.
 
@@ -90,13 +96,11 @@ class LogOffsets:
         if not unmarked:
             return Starts(firsts, firsts, {}, committed, {})
         log_starts = self.ends(unmarked, "earliest")
-        numbers = self._cluster.partitions_for_topic(self._topic) or ()
-        everything = [Partition(self._topic, number) for number in sorted(numbers)]
-        group = self._committed(everything)
+        group = self._committed(self.everything)
         stands = {partition: committed.get(partition, start) for partition, start in log_starts.items()}
         lost = any(first is not None for _, first in group.values())
         starts = firsts | (log_starts if lost else stands)
-        ends = {} if group or reset == "earliest" else self.ends(everything, "latest")
+        ends = {} if group or reset == "earliest" else self.ends(self.everything, "latest")
         by_number = {partition.partition: end for partition, end in ends.items()}
         return Starts(starts, firsts, log_starts, committed, by_number)
 
@@ -115,6 +119,22 @@ class LogOffsets:
             with suppress(*KAFKA_AWAY):
                 ends |= {Partition(*each): end for each, end in ask(led, timeout_ms=CALL_TIMEOUT_MS).items()}
         return ends
+
+    def at_time(self, partitions: Iterable[Partition], moment_ms: int) -> dict[Partition, int]:
+        """Return the first record since a moment, or the end of the log, of each partition whose leader answers.
+
+        Args:
+            partitions: partitions of any topic.
+            moment_ms: milliseconds since the epoch.
+        """
+        found: dict[Partition, int] = {}
+        for led in self._by_leader(partitions):
+            with suppress(*KAFKA_AWAY):
+                ends = self._consumer.end_offsets(led, timeout_ms=CALL_TIMEOUT_MS)
+                asked = dict.fromkeys(led, moment_ms)
+                first = self._consumer.offsets_for_times(asked, timeout_ms=CALL_TIMEOUT_MS)
+                found |= {Partition(*each): first[each].offset if first.get(each) else ends[each] for each in led}
+        return found
 
     def positions(self, partitions: Collection[Partition]) -> Mapping[Partition, LogPosition]:
         """Return how far assigned partitions are read.

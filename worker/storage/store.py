@@ -63,6 +63,10 @@ _END_WAITS: Final = text("""
     FROM pg_settings WHERE name = 'statement_timeout'
 """)
 
+_STORED: Final = text("""
+    SELECT topic, partition, next_offset FROM consumer_offsets WHERE group_id = :group_id AND topic = :topic
+""")
+
 _REFUSALS: Final[dict[Verdict, str]] = {
     "claimed by another": "partitions have another owner: their records are dropped here, and read again by the owner",
     "stands elsewhere": "stored offsets are not where this worker left them: the partitions are claimed and read again",
@@ -235,3 +239,14 @@ def _timeout(connection: Connection) -> str:
     """Return ``statement_timeout``, and have the transaction's waits for locks end in half of it: they are outages."""
     connection.execute(_END_WAITS)
     return str(connection.scalar(text("SHOW statement_timeout")))
+
+
+def stored_offsets(engine: Engine, group_id: str, topic: str) -> dict[Partition, int]:
+    """Return where a group stands in each partition of a topic.
+
+    Raises:
+        Away: the database cannot be reached.
+    """
+    with database_problems(), engine.connect() as connection:
+        found = connection.execute(_STORED, {"group_id": group_id, "topic": topic})
+        return {Partition(row.topic, row.partition): row.next_offset for row in found}

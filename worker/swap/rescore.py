@@ -1,18 +1,14 @@
 """Stored texts scored anew by a newer model, in the background."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import structlog
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.bundle import Manifest, UnusableBundle, made_at
 from schemas.normalization import normalize
@@ -21,6 +17,7 @@ from worker.errors import ConfigurationError, loggable_text
 from worker.inference.assign import Scored, score
 from worker.inference.bundle import find_bundle
 from worker.inference.load import load_classifier
+from worker.observability.progress import progress
 from worker.records import Classifier, Identity
 from worker.settings import Settings
 from worker.storage.bisect import bisect
@@ -33,7 +30,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-_REPORT_EVERY_S: Final = 10.0
 _AGAIN_S: Final = 1.0
 """Pause before another look for rows that someone else held."""
 
@@ -91,7 +87,7 @@ class Rescoring:
         """
         rows = 0
         try:
-            with _progress(self._patiently(self._store.count)) as report:
+            with progress("scoring anew", "rows", self._patiently(self._store.count)) as report:
                 while True:
                     found = done = 0
                     for identities in self._pages():
@@ -146,27 +142,6 @@ def _spread(identities: Sequence[Identity], size: int) -> Iterator[Sequence[Iden
     """
     count = -(-len(identities) // size)
     return (identities[start::count] for start in range(count))
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Yield what is to be told how many rows are done: a bar on a terminal, elsewhere a log line now and then."""
-    log.info("rows to score anew", rows=total)
-    if sys.stderr.isatty():
-        columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("rows", total=total)
-            yield lambda rows: bar.update(task, completed=rows)
-        return
-    due = time.monotonic() + _REPORT_EVERY_S
-
-    def report(rows: int) -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + _REPORT_EVERY_S
-            log.info("scoring anew", rows=rows, of=total)
-
-    yield report
 
 
 def _unknown(model: str, nearest: Sequence[str]) -> ConfigurationError:

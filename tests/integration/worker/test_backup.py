@@ -29,16 +29,17 @@ def blocks(section: str) -> list[list[str]]:
     return [[line.strip() for line in block.splitlines()] for block in found]
 
 
-def follow(commands: list[str], flow: Flow, folder: Path) -> WorkerProcess | None:
+def follow(commands: list[str], flow: Flow, folder: Path, **settings: str) -> WorkerProcess | None:
     """Run commands as they are written, on the flow's topic and group; return the worker that the last one starts."""
-    environment = os.environ | flow.settings
+    environment = os.environ | flow.settings | settings
     environment["WORKER_DATABASE_URL"] = environment["WORKER_DATABASE_URL"].replace("+psycopg", "")
     environment["PATH"] = os.pathsep.join([str(TOOLS), str(Path(sys.executable).parent), environment["PATH"]])
     for command in commands:
         if command == RUN:
             return flow.start()
         own = command.replace("'emotion-worker'", f"'{flow.group}'").replace("'transcripts'", f"'{flow.topic}'")
-        subprocess.run(["bash", "-euc", own], cwd=folder, env=environment, check=True)
+        done = subprocess.run(["bash", "-euc", own], cwd=folder, env=environment, check=True, stdout=subprocess.PIPE)
+        assert "backfill" not in own or done.stdout == b"read to the end\n"
     return None
 
 
@@ -96,7 +97,9 @@ def test_without_a_backup_an_empty_database_is_filled_from_where_the_group_began
 
 def test_the_log_is_read_again_from_where_the_group_began_or_from_an_offset(flow: Flow, tmp_path: Path) -> None:
     store(flow, 100, STUB_VERSION="first")
-    everything, partition = blocks("Read the log again")
+    period, everything, partition = blocks("Read the log again")
+    follow(period, flow, tmp_path, WORKER_MODEL="tiny")
+    assert {row["model_version"] for row in flow.rows()} == {"first"}, "nothing was published in that period"
     for commands, again in ((everything, 100), (partition, 25)):
         flow.query("UPDATE emotion_results SET model_version = 'first'")
         worker = follow(commands, flow, tmp_path)
