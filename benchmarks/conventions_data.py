@@ -139,15 +139,17 @@ def packed(tensor: np.ndarray[Any, Any]) -> tuple[Any, Any]:
     return np.round(groups / scale).astype(np.int8), scale.astype(np.float16)
 
 
-def released_weights(folder: Path) -> dict[str, Any]:
-    """Return the released bundle's weights in eight bits."""
+def bundle_weights(start: str, folder: Path) -> dict[str, Any]:
+    """Return a bundle's weights in eight bits; of two heads, that of the public sets comes first here."""
     arrays: dict[str, Any] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        for name, tensor in load_file(file).items():
+        for name, saved in load_file(file).items():
+            calls_first = name.startswith("classifier") and len(saved) == 2 * len(EMOTIONS)
+            tensor = np.roll(saved, len(EMOTIONS), axis=0) if calls_first else saved
             if tensor.ndim > 1 and tensor.shape[1] % GROUP == 0:
-                arrays[f"released:q/{name}"], arrays[f"released:s/{name}"] = packed(tensor)
+                arrays[f"{start}:q/{name}"], arrays[f"{start}:s/{name}"] = packed(tensor)
             else:
-                arrays[f"released:f/{name}"] = tensor
+                arrays[f"{start}:f/{name}"] = tensor
     return arrays
 
 
@@ -172,6 +174,7 @@ def main() -> None:
     parser.add_argument("--released", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--start", action="append", default=[], help="NAME=FOLDER, of one more bundle to begin with")
     parser.add_argument("--lines", type=int, default=200_000, help="of each set of dialogue")
     given = parser.parse_args()
     tokenizer = Tokenizer.from_file(str(given.released / "tokenizer.json"))
@@ -201,9 +204,11 @@ def main() -> None:
     np.savez_compressed(
         given.output / "conventions.npz",
         **arrays,
-        **released_weights(given.released),
+        **bundle_weights("released", given.released),
         **base_weights(given.base, given.released),
     )
+    for name, folder in (start.split("=", 1) for start in given.start):
+        np.savez_compressed(given.output / f"{name}.npz", **bundle_weights(name, Path(folder)))
     print(len(rows), "rows,", (given.output / "conventions.npz").stat().st_size / 2**20, "MiB")
 
 

@@ -53,8 +53,11 @@ class World:
                     "packed_ids",
                 ]
             }
-            starts = {name.split(":")[0] for name in file.files if ":" in name}
-            self.starts = {start: unpacked(file, start) for start in starts}
+        self.starts: dict[str, dict[str, torch.Tensor]] = {}
+        for path in sorted(folder.glob("*.npz")):
+            with np.load(path) as file:
+                starts = {name.split(":")[0] for name in file.files if ":" in name}
+                self.starts |= {start: unpacked(file, start) for start in starts}
         flat = np.frombuffer(lzma.decompress(self.rows.pop("packed_ids").tobytes()), np.uint16)
         taught = (self.rows["set"] == 0) & np.isin(self.rows["author"], TRAINING_ONLY)
         self.rows["part"] = np.where(taught, max(TUNING_PARTS, self.rows["part"].max()), self.rows["part"])
