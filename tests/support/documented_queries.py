@@ -25,6 +25,7 @@ _MACROS: Final = {
     r"'\$source'": "'source-1'",
     r"\$role": "'customer', '-'",
     r"\$source": "'source-1'",
+    r"\$\{session:sqlstring\}": "'call-17'",
 }
 
 
