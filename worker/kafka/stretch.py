@@ -5,12 +5,16 @@ from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
+import structlog
+
 from worker.errors import Away
 from worker.kafka.client import kafka_problems
 from worker.kafka.consumer import KafkaSource, Polled
 from worker.kafka.log_offsets import LogPosition, Starts
 from worker.records import Gap, Partition, Record
 from worker.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 STRETCH_ENDS: Final = Gap("the stretch that is to be read ends here")
 
@@ -103,8 +107,12 @@ class StretchSource(KafkaSource):
         everything = self._offsets.everything
         with kafka_problems("ask for offsets"):
             found = self._find(everything)
-        if missing := set(everything) - found.keys():
-            raise Away(f"no broker leads the partitions {sorted(item.partition for item in missing)}")
+            log_starts = self._offsets.ends(everything, "earliest")
+        if not everything or (missing := set(everything) - (found.keys() & log_starts.keys())):
+            raise Away(f"no broker leads {sorted(missing) if everything else self._settings.kafka_topic}")
+        cut = sorted(item.partition for item in everything if 0 < log_starts[item] == found[item].start)
+        if cut:
+            log.warning("the log begins within or after the period: retention may have taken messages", partitions=cut)
         return found
 
     def _find(self, partitions: Collection[Partition]) -> dict[Partition, Stretch]:
