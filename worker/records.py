@@ -171,6 +171,8 @@ class Chunk:
     """The model that classified it."""
     convention: str = ""
     """The convention of labels that it followed."""
+    trace: object = None
+    """Context of its spans, where chunks are traced."""
     written: Written = field(default_factory=Written)
     """What became of its records, once it is stored."""
 
@@ -193,7 +195,12 @@ class Chunk:
         if len(numbers) <= 1:
             return {next(iter(numbers), 0): self}
         parts = {
-            number: Chunk(opened_at=self.opened_at, model_version=self.model_version, convention=self.convention)
+            number: Chunk(
+                opened_at=self.opened_at,
+                model_version=self.model_version,
+                convention=self.convention,
+                trace=self.trace,
+            )
             for number in sorted(numbers)
         }
         for item in self.utterances:

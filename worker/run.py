@@ -24,10 +24,11 @@ from worker.loop import Worker
 from worker.observability.health import Health
 from worker.observability.metrics import Metrics
 from worker.observability.server import serve
+from worker.observability.tracing import open_tracing
 from worker.records import Classifier
 from worker.settings import Settings
 from worker.signals import end_on_signals, stop_on_signals
-from worker.stages import CHUNKS_UNSTORED, Inference, Stages, Storage, Storing
+from worker.stages import CHUNKS_UNSTORED, Inference, Stages, Storage, Storing, Work
 from worker.storage.circuit_breaker import DeadLetterLimit
 from worker.storage.database import connect
 from worker.storage.migrate import require_migrated
@@ -173,11 +174,13 @@ def _assemble(shared: Shared, classifier: Classifier | None, make: MakeWorker) -
         delete=settings.kafka_tombstones == "delete",
     )
     beside = _shadow(settings, metrics, stack)
+    tracing = open_tracing()
+    stack.callback(tracing.close)
 
     def storage(limit: DeadLetterLimit) -> Storing:
-        return beside(Storage(store(), dead_letters, limit, metrics, health))
+        return beside(tracing.around("store", Storage(store(), dead_letters, limit, metrics, health)))
 
-    stages = _stages(settings, serving, storage, metrics)
+    stages = _stages(settings, tracing.around("classify", Inference(serving, metrics, most_in_a_row)), storage)
     stack.callback(_close, dead_letters, stages)
     batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000, settings.part_bytes)
     worker = make(shared, batcher, stages)
@@ -197,13 +200,14 @@ def _serve_health(settings: Settings, health: Health, metrics: Metrics, stack: E
 
 
 def _stages(
-    settings: Settings, serving: Serving, storage: Callable[[DeadLetterLimit], Storing], metrics: Metrics
+    settings: Settings, inference: Callable[[Work], Work], storage: Callable[[DeadLetterLimit], Storing]
 ) -> Stages:
     """Make the stages: the model, the circuit breaker behind it, and a storage for each connection."""
-    in_a_row = settings.dead_letters_in_a_row
-    limit = DeadLetterLimit(in_a_row, settings.dead_letters_share, CHUNKS_UNSTORED * settings.max_records)
+    limit = DeadLetterLimit(
+        settings.dead_letters_in_a_row, settings.dead_letters_share, CHUNKS_UNSTORED * settings.max_records
+    )
     return Stages(
-        limit.behind(Inference(serving, metrics, in_a_row or None)),
+        limit.behind(inference),
         *(storage(limit) for _ in range(settings.database_connections)),
     )
 
