@@ -1,12 +1,14 @@
 """Which periods can be read again, and how fast."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from worker.backfill import Period, backfill
 from worker.errors import ConfigurationError
-from worker.kafka.stretch import Pace
+from worker.kafka.consumer import KafkaSource, Polled
+from worker.kafka.stretch import Pace, StretchSource, Wanted
 from worker.settings import Settings
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -43,3 +45,20 @@ def test_no_more_than_the_rate_is_read_whenever_it_is_asked(rate: float) -> None
         read += allowed
         assert read <= rate * now
     assert read > 0
+
+
+@pytest.mark.parametrize(("rate", "asked"), [(1e-6, (0, True)), (1e12, (64, False))])
+def test_nothing_is_fetched_until_the_rate_allows_it(
+    rate: float, asked: tuple[int, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls = []
+
+    def poll(_: Any, max_records: int, __: float, *, paused: bool) -> Polled:
+        polls.append((max_records, paused))
+        return Polled({}, [], {})
+
+    monkeypatch.setattr(KafkaSource, "__init__", lambda *_: None)
+    monkeypatch.setattr(KafkaSource, "poll", poll)
+    monkeypatch.setattr(StretchSource, "_find_all", lambda _: {})
+    StretchSource(Settings(), Wanted(0, 1, rate)).poll(64, 0, paused=False)
+    assert polls == [asked]
