@@ -129,14 +129,15 @@ def measure_rescore(engine: Engine, rows: int) -> None:
     begun = time.perf_counter()
     done = Rescoring(store, classifier, batch=_BATCH, rate=1e6, stop=stop).run().rows
     seconds = time.perf_counter() - begun
-    grown = [(after - size) / 1e6 for after, size in zip(sizes(engine), before, strict=True)]
+    table, indexes, table_now, indexes_now = (size / 1e6 for size in (*before, *sizes(engine)))
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
         query = "SELECT n_tup_hot_upd::float / n_tup_upd FROM pg_stat_user_tables WHERE relname = 'emotion_results'"
         within = connection.execute(text(query)).scalar_one()
     print(
         f"{done:,} rows scored again, {done / seconds:,.0f} a second; no index was written for {within:.0%} of them; "
-        f"the table grew by {grown[0]:,.1f} MB, its indexes by {grown[1]:,.1f} MB"
+        f"the table grew from {table:,.1f} to {table_now:,.1f} MB, "
+        f"its indexes from {indexes:,.1f} to {indexes_now:,.1f} MB"
     )
 
 
