@@ -19,7 +19,7 @@ _MARK: Final = ".of-the-cache"
 """File in each folder that the cache made. Only such folders are ever deleted."""
 
 _KEPT_S: Final = 7 * 24 * 3600
-"""What a cache holds and nobody has asked for or kept in so many seconds is deleted from it."""
+"""Seconds after which a cache deletes an entry that nobody asked for or kept."""
 
 
 def download(location: str, cache: Path) -> Bundle:

@@ -167,9 +167,9 @@ def bundle_files(location: str, system: Any, root: str) -> dict[str, int]:
         if item.get("islink") and not _of_the_hubs_cache(system, root, name):
             raise BrokenBundle(f"{location}: {name} is a link, which may lead anywhere. Copy the file itself there")
         if item["type"] != "file" and not (item.get("islink") and system.isfile(item["name"])):
-            raise BrokenBundle(f"{location}: {name} is no file. Copy the bundle anew")
+            raise BrokenBundle(f"{location}: {name} is no file. Copy the bundle again")
         if name in {MANIFEST, CONFIG, WEIGHTS_INDEX} and item["size"] > _LONGEST:
-            raise BrokenBundle(f"{location}: {name} is larger than {_LONGEST >> 20} MiB. Copy the bundle anew")
+            raise BrokenBundle(f"{location}: {name} is larger than {_LONGEST >> 20} MiB. Copy the bundle again")
         sizes[name] = item["size"]
     return sizes
 
@@ -195,7 +195,7 @@ def _require(location: str, sizes: dict[str, int], *names: str) -> None:
     if missing:
         raise BrokenBundle(
             f"{location} holds no complete bundle: {', '.join(missing)} is missing. Name a folder that "
-            "`emotion-training fit` wrote, or copy the bundle there anew"
+            "`emotion-training fit` wrote, or copy the bundle there again"
         )
 
 
@@ -212,4 +212,4 @@ def _require_whole(system: Any, path: str, size: int) -> None:
         header = file.read(length) if length < min(size, _LONGEST_HEADER) else b""
     tensors = msgspec.json.decode(header, type=dict[str, _Tensor])
     if size != 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0):
-        raise BrokenBundle(f"{path} is cut short. Copy the bundle anew")
+        raise BrokenBundle(f"{path} is cut short. Copy the bundle again")

@@ -139,7 +139,7 @@ def reject(engine: Engine, version: str, reason: str) -> None:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Begin a transaction that no other writer of the versions runs beside; readers do not wait.
+    """Begin a transaction that keeps other writers of the versions out; readers do not wait.
 
     None asks a store: others would wait for one that hangs, and Postgres may end a transaction that is idle.
     """
@@ -230,4 +230,4 @@ def require_in_place(row: ModelVersion) -> None:
         raise UnusableVersion(f"the bundle of {row.version} was pruned: promote another version")
     found = manifest_at(row.location).version
     if found != row.version:
-        raise UnusableModel(f"{row.location} holds {found}, not {row.version}. Copy the bundle there anew")
+        raise UnusableModel(f"{row.location} holds {found}, not {row.version}. Copy the bundle there again")

@@ -34,6 +34,6 @@ def load_bundle(folder: Path) -> tuple[Any, Any, Manifest]:
     if astray:
         # transformers would make up what is missing and leave out what is too much.
         raise BrokenBundle(
-            f"{folder}: weights and config.json are of different models ({', '.join(astray[:3])}). Copy the bundle anew"
+            f"{folder}: weights and config.json are of different models ({', '.join(astray[:3])}). Copy it again"
         )
     return model, tokenizer, manifest

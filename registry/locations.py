@@ -32,7 +32,7 @@ def upload(folder: Path, location: str) -> None:
     """Copy a bundle's files, the manifest last; what an interrupted try left is written over, or deleted.
 
     Args:
-        folder: of the bundle; what lies there besides is not part of it.
+        folder: the bundle's folder; it may hold other files too.
         location: folder or URL that is to hold the files; made if it is not there.
 
     Raises:

@@ -29,7 +29,7 @@ _SPARED: Final = 4
 """Channels of a layer's input that may be outliers; the next largest sets the range of all."""
 
 _WORTH_IT: Final = 2.0
-"""A layer's input is scaled where its largest channel is so many times as large as that one."""
+"""A layer's input is scaled where its largest channel is this many times as large as its median one."""
 
 _SAMPLES: Final = 64
 _TOLERANCE: Final = 1e-3
@@ -101,7 +101,7 @@ def export_onnx(folder: Path, int8: bool) -> Path:
 
 
 def _samples(tokenizer: Any, manifest: Manifest) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and mask of texts of random words: outliers are the model's own, whatever is said."""
+    """Return token ids and mask of texts of random words: outliers hardly depend on the text."""
     random = np.random.default_rng(0)
     words = sorted(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens))
     texts = [" ".join(random.choice(words, random.integers(2, 20))).replace("▁", "") for _ in range(_SAMPLES)]

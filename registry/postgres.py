@@ -116,7 +116,7 @@ def database_problems(setting: str = "TRAINING_DATABASE_URL", *, rejects_data: b
 
     Args:
         setting: name of the setting that holds the URL, for messages.
-        rejects_data: whether the caller can do without data that Postgres refuses. Then whatever else comes out of a
+        rejects_data: whether the caller can do without data that Postgres refuses. Then any other error of a
             driver's call, such as an OSError, is read too.
 
     Raises:

@@ -32,7 +32,7 @@ def prune(engine: Engine, keep: int, *, dry_run: bool = False) -> list[str]:
 
     Args:
         engine: SQLAlchemy engine connected to the results database.
-        keep: how many of these versions to spare, the newest; what a rollback or the gate needs is spared besides.
+        keep: number of these versions to spare, newest first; those that a rollback or the gate needs are spared too.
         dry_run: delete and change nothing.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A folder, or whatever fsspec opens by a URL: its files, and what its errors mean."""
+"""A folder, or a place that fsspec opens by a URL: its files, and what its errors mean."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ def problems(location: str) -> Iterator[None]:
     except UnusableBundle as error:
         raise BrokenBundle(f"{location}: {error}") from error
     except msgspec.MsgspecError as error:
-        raise BrokenBundle(f"{location}: its files cannot be read ({error}). Copy the bundle anew") from error
+        raise BrokenBundle(f"{location}: its files cannot be read ({error}). Copy the bundle again") from error
     except ImportError as error:
         # fsspec says which package opens such a URL.
         raise UnknownProtocol(f"{location}: {error}") from error

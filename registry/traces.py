@@ -40,7 +40,7 @@ def format_trace(error: BaseException | None, account: Callable[[BaseException],
 
 
 def show_traces(account: Callable[[BaseException], str]) -> None:
-    """Have Python show such traces of whatever ends the process or a thread, or cannot be raised.
+    """Have Python show such traces of an error that ends the process or a thread, or cannot be raised.
 
     Lines that libraries log show no more, where they have no place of their own to go to.
     """

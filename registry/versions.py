@@ -110,7 +110,7 @@ def fetch(row: ModelVersion, cache: Path) -> Bundle:
     bundle = download(row.location, cache)
     if difference := _difference(bundle, row):
         forget(bundle.folder)
-        raise BrokenBundle(f"{row.location} holds the bundle of {difference}. Copy the bundle there anew")
+        raise BrokenBundle(f"{row.location} holds the bundle of {difference}. Copy the bundle there again")
     return bundle
 
 

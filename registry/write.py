@@ -26,7 +26,7 @@ def ensure_free(folder: Path) -> None:
 def write_bundle(  # noqa: PLR0913 - what a bundle consists of.
     folder: Path, model: Any, tokenizer: Any, manifest: Manifest, card: str, *, known: bytes | None = None
 ) -> None:
-    """Write the bundle beside its place, the manifest last, then move it there in one step.
+    """Write the bundle next to its place, the manifest last, then move it there in one step.
 
     Args:
         folder: of the bundle; must not exist.

@@ -1,4 +1,4 @@
-"""Attributes: whatever else a producer knows of a transcript, an object of JSON that Postgres can hold."""
+"""Attributes: what a producer knows of a transcript besides its text, an object of JSON that Postgres can hold."""
 
 import re
 from typing import Final

@@ -197,7 +197,7 @@ def made_at(manifest: Manifest) -> datetime:
     try:
         moment = datetime.fromisoformat(manifest.created_at)
     except ValueError as error:
-        raise UnusableBundle(f"created_at is no time ({error}). Export the bundle anew") from error
+        raise UnusableBundle(f"created_at is no time ({error}). Export the bundle again") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -210,24 +210,24 @@ def read_manifest(content: bytes) -> Manifest:
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise UnusableBundle(f"{MANIFEST} cannot be read: {error}. Export the bundle anew.") from error
+        raise UnusableBundle(f"{MANIFEST} cannot be read: {error}. Export the bundle again.") from error
     if manifest.labels != EMOTIONS:
         raise UnusableBundle(
             f"the bundle's labels are {', '.join(manifest.labels)}, the worker's are {', '.join(EMOTIONS)}. "
             "Fit a model on these seven emotions with `emotion-training fit`."
         )
     if manifest.convention in manifest.others:
-        raise UnusableBundle(f"{MANIFEST} holds the convention {manifest.convention} twice. Export the bundle anew.")
+        raise UnusableBundle(f"{MANIFEST} holds the convention {manifest.convention} twice. Export the bundle again.")
     for tuning in manifest.tunings.values():
         for what, named in (("calibrates", tuning.calibration), ("has thresholds of", tuning.thresholds)):
             if set(named) != set(EMOTIONS):
                 raise UnusableBundle(
                     f"{MANIFEST} {what} {', '.join(named) or 'nothing'}, and the labels are {', '.join(EMOTIONS)}. "
-                    "Export the bundle anew."
+                    "Export the bundle again."
                 )
     if manifest.normalizer != NORMALIZER:
         raise UnusableBundle(
             f"the bundle was trained on text of normalizer {manifest.normalizer}, this version has {NORMALIZER}. "
-            "Run the version that made the bundle, or fit the model anew."
+            "Run the version that made the bundle, or fit the model again."
         )
     return manifest

@@ -1,6 +1,6 @@
-"""The contract for those who publish in other languages: made from the Structs, checked in beside them.
+"""The contract for those who publish in other languages: made from the Structs, checked in next to them.
 
-`python -m schemas.export` writes both documents anew.
+`python -m schemas.export` writes both documents again.
 """
 
 from collections.abc import Callable

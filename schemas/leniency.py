@@ -16,7 +16,7 @@ LENIENCY: Final = (
     '`spoken_at` as any ISO 8601, as a date, which begins at midnight, or as a number in quotes; "" where a number or '
     "a time is wanted, which counts as null; `attributes` as a string that holds JSON; `role` of another shape, "
     "which counts as absent. A number is no `id` where one of a recognizer's `start`, `end`, `seek`, `avg_logprob` "
-    "and `no_speech_prob` stands beside it, since it may count segments. Where `text` is absent or null, it is that "
+    "and `no_speech_prob` stands next to it, since it may count segments. Where `text` is absent or null, it is that "
     "of the segments in a row. A segment's fields are taken likewise, and its null as `text` stands for no words."
 )
 """What producers are told of it."""

@@ -47,10 +47,10 @@ def read_config(content: bytes, manifest: Manifest) -> Config:
     try:
         config = msgspec.json.decode(content, type=Config)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise UnusableBundle(f"{CONFIG} cannot be read: {error}. Export the bundle anew.") from error
+        raise UnusableBundle(f"{CONFIG} cannot be read: {error}. Export the bundle again.") from error
     if config.transformers_weights is not None:
         raise UnusableBundle(
-            f"{CONFIG} names a file of weights (transformers_weights); a bundle's are in {WEIGHTS}. Export it anew."
+            f"{CONFIG} names a file of weights (transformers_weights); a bundle's are in {WEIGHTS}. Export it again."
         )
     if config.model_type.startswith(OURS) and config.model_type != POOLED:
         raise UnusableBundle(
@@ -60,7 +60,7 @@ def read_config(content: bytes, manifest: Manifest) -> Config:
         named = ", ".join(label for _, label in sorted(config.id2label.items()))
         raise UnusableBundle(
             f"{CONFIG} names the model's outputs {named or 'nothing'} (id2label), {MANIFEST} names them "
-            f"{', '.join(manifest.outputs)}. One of the two is not this model's: export the bundle anew."
+            f"{', '.join(manifest.outputs)}. One of the two is not this model's: export the bundle again."
         )
     return config
 
@@ -74,10 +74,10 @@ def read_index(content: bytes) -> set[str]:
     try:
         names = set(msgspec.json.decode(content, type=_Index).weight_map.values())
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise UnusableBundle(f"{WEIGHTS_INDEX} cannot be read: {error}. Export the bundle anew.") from error
+        raise UnusableBundle(f"{WEIGHTS_INDEX} cannot be read: {error}. Export the bundle again.") from error
     foreign = sorted(name for name in names if not (is_bundle_file(name) and name.endswith(".safetensors")))
     if foreign:
         raise UnusableBundle(
-            f"{WEIGHTS_INDEX} names {foreign[0]!r}, which is no file of a bundle's weights. Export the bundle anew."
+            f"{WEIGHTS_INDEX} names {foreign[0]!r}, which is no file of a bundle's weights. Export the bundle again."
         )
     return names

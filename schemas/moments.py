@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 _UNITS: Final = (1.0, 1e6, 1e9)
-"""Seconds, microseconds and nanoseconds: so many make a second."""
+"""Units in a second: seconds, milliseconds, microseconds and nanoseconds."""
 
 # A number of one unit is none of another: each reaches from 1973 to 5138.
 _LEAST_S: Final = 1e8

@@ -173,7 +173,7 @@ consumer_offsets = Table(
     Column("group_id", Text, comment="Kafka consumer group"),
     Column("topic", Text, comment="Kafka topic"),
     Column("partition", Integer, comment="Partition of the topic"),
-    Column("topic_id", Text, comment="Kafka's own id of the topic; another one means the topic was made anew"),
+    Column("topic_id", Text, comment="Kafka's own id of the topic; another one means the topic was made again"),
     Column("next_offset", BigInteger, nullable=False, comment="First offset that is not stored yet"),
     Column("epoch", BigInteger, nullable=False, comment="Counts the claims; only the latest may move the offset"),
     _moment("updated_at", "When the row last changed", now=True),

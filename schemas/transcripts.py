@@ -224,7 +224,7 @@ def decode(value: bytes | None, *, key: bytes | None = None, timestamp_ms: int) 
 def record_id(topic: str, partition: int, offset: int, timestamp_ms: int) -> str:
     """Name a transcript that has no id of its own, the same on every replay.
 
-    The timestamp is part of the name because a topic that was deleted and made anew repeats its offsets.
+    The timestamp is part of the name because a topic that was deleted and made again repeats its offsets.
     """
     # What uuid.uuid5 does, in a third of the time. Source: RFC 9562, section 5.5.
     name = f"{topic}/{partition}/{offset}/{timestamp_ms}".encode()
@@ -241,7 +241,7 @@ def _name_and_segment(number: int, message: _Message, value: bytes) -> tuple[str
         return None, number if message.segment is None else message.segment
     if is_segment(value):
         raise InvalidTranscript(
-            "Expected `str | null`, got `int` - at `$.id`: beside a segment's fields, without a number as "
+            "Expected `str | null`, got `int` - at `$.id`: next to a segment's fields, without a number as "
             "`avg_logprob`, it may count segments or name the utterance. Send `segment`, or the `id` in quotes"
         )
     return str(number), message.segment

@@ -15,7 +15,7 @@ from training.evaluate.model_card import own_sets
 
 
 def push_bundle(folder: Path, repository: str, *, public: bool, own_labels: bool, dry_run: bool) -> Iterator[str]:
-    """Upload a bundle's files, and nothing that lies beside them, after making sure that it opens.
+    """Upload a bundle's files, and no other file of its folder, after making sure that it opens.
 
     The hashes of the texts that it has learnt stay at home: whoever has them can try texts that they guess.
 

@@ -108,7 +108,7 @@ class Learning(SettingsPart):
     class_weights: Literal["none", "balanced"] = "none"
     """Balanced weighs a rare emotion's positives up."""
     word_dropout: Share = 0.0
-    """Share of the tokens that are hidden, drawn anew for each pass."""
+    """Share of the tokens that are hidden, drawn again for each pass."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay a step, at its highest, of an average of the weights, which is then what is kept; 0 for none."""
     cuda_graphs: bool = True
@@ -183,7 +183,7 @@ class Teaching(SettingsPart):
 
 
 class Augmentation(SettingsPart):
-    """How Russian texts vary; each share is drawn anew for each pass over a row."""
+    """How Russian texts vary; each share is drawn again for each pass over a row."""
 
     spoken: Share = 0.75
     """Share of the rows seen in ASR form."""

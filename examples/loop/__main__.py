@@ -142,7 +142,7 @@ class Demo:
         print_(f"\n[bold]{new}: {outcome}[/bold]", soft_wrap=True)
         for line in verdict.lines():
             print_(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-        print_(f"\nThe picture: {PICTURE}\nLogs of the commands lie beside it.", soft_wrap=True)
+        print_(f"\nThe picture: {PICTURE}\nLogs of the commands lie next to it.", soft_wrap=True)
         print_(_NEXT, highlight=False, soft_wrap=True)
         if lost or doubled:
             raise CommandFailed("messages were lost or doubled, which must not be: please report it with the logs")
@@ -188,7 +188,7 @@ def _calls() -> list[tuple[str, str, str]]:
 
 
 def main() -> None:
-    """Run the demo; leave nothing running, whatever ends it."""
+    """Run the demo; leave nothing running, in any end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     console = Console()

@@ -74,7 +74,7 @@ class Commands:
 
     @contextmanager
     def running(self, *words: str, niceness: int = 0, **options: Any) -> Iterator["Running"]:
-        """Run a command beside what else goes on; it is ended, by SIGTERM, where the block is left before it ends."""
+        """Run a command in the background; it is ended, by SIGTERM, where the block is left before it ends."""
         name = words[1]
         log, pid_file = self._logs / f"{name}.log", self._folder / f"{name}.pid"
         polite = ["nice", "-n", str(niceness)] if niceness else []

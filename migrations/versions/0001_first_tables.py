@@ -113,7 +113,7 @@ def create_consumer_offsets() -> None:
         column(
             "topic_id",
             sa.Text(),
-            "Kafka's own id of the topic; another one means the topic was made anew",
+            "Kafka's own id of the topic; another one means the topic was made again",
             nullable=True,
         ),
         column("next_offset", sa.BigInteger(), "First offset that is not stored yet"),

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     Attributes:
         seed: of all that is random; the moment of a thing still depends on the machine.
         events: how many.
-        minutes: no event begins later than so many minutes after the first.
+        minutes: limit of the events' beginnings, in minutes after the first.
         workers: how many.
         rate: messages a second.
     """

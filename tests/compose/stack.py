@@ -60,7 +60,7 @@ class Stack:
         return done.stdout
 
     def up(self, *services: str, scale: int = 1) -> None:
-        """Start services, and what they stand on, and so many workers where one of them is the worker."""
+        """Start services, and what they stand on, and a given number of workers where one of them is the worker."""
         options = ["--scale", f"worker={scale}"] if "worker" in services else []
         self.compose("up", "--detach", "--no-build", *options, *services)
 

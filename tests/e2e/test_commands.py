@@ -49,7 +49,7 @@ def query(url: str, statement: str) -> list[dict[str, Any]]:
 
 
 def records(kafka: str, topic: str, count: int) -> list[Any]:
-    """Return so many records of a topic."""
+    """Return a number of records of a topic."""
     consumer = KafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest", consumer_timeout_ms=30_000)
     found = list(itertools.islice(consumer, count))
     consumer.close()

@@ -179,7 +179,7 @@ def test_the_kept_exports_look_like_those_of_this_run(run: Run, name: str) -> No
         before, now = (shape(json.loads(file.read_text(encoding="utf-8"))) for file in files)
     else:
         before, now = (set(file.read_text(encoding="utf-8").splitlines()[:1]) for file in files)
-    assert before == now, f"Label Studio writes {name} in another way: keep it anew, with LABEL_STUDIO_KEEP"
+    assert before == now, f"Label Studio writes {name} in another way: keep it again, with LABEL_STUDIO_KEEP"
 
 
 def shape(value: Any, at: str = "") -> set[str]:

@@ -31,7 +31,7 @@ def drift(  # noqa: PLR0913 - the command's options.
     Args:
         window: How far back the results to look at go: 90m, 12h, 7d or 2w.
         reference: How far back from there those go that they are compared with.
-        months: Measure the champion on the labels of so many months too, of texts that it has not learnt.
+        months: Number of months. Measure the champion on their labels too, of texts that it has not learnt.
         json_: Write the figures to this file.
         page: Write a page with plots to this file.
         metrics: Write the figures to this file for the textfile collector of Prometheus, which reads names ending in

@@ -99,7 +99,7 @@ def list_(
         origin: Only those of this origin.
         annotator: Only those of this annotator.
         emotion: Only those that carry this emotion.
-        limit: At most so many.
+        limit: Maximum number of labels.
     """
     table = Table("when", "origin", "annotator", "emotions", "text")
     for label in list_labels(connect(), origin=origin, annotator=annotator, emotion=emotion, limit=limit):
@@ -146,7 +146,7 @@ def export(  # noqa: PLR0913 - the command's options.
     Args:
         for_: The tool.
         strategy: What the model is unsure of, what is rare among the labels, what two models disagree on, or anything.
-        count: At most so many.
+        count: Maximum number of texts.
         against: The bundle to compare with, for disagreement.
         blind: Tasks of Label Studio without the model's answer: those that judge models, all or none. Sheets have none.
         random_share: Of the chance that is equal for all texts; it lets the labels judge models, not only teach them.

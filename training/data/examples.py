@@ -1,4 +1,4 @@
-"""Labelled texts as arrays, whatever set they come from."""
+"""Labelled texts of any set as arrays."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Which texts a model knows: hashes in its bundle, so that none of them judges it, whatever their set is called.
+"""Which texts a model knows: hashes in its bundle, so that none of them judges it, under any name of their set.
 
 A hash has 32 bits of the SHA-256 of a text's words. No text can be read out of them, yet whoever has the file can try
 whether a text that they guess is among them. Of texts that are not, one in 40,000 seems to be, where 100,000 are known.
@@ -77,7 +77,7 @@ def known_texts(location: str) -> KnownTexts:
     try:
         return KnownTexts.decode(read_file(location, KNOWN_TEXTS) or b"")
     except ValueError as error:
-        raise UnusableModel(f"{location}/{KNOWN_TEXTS} is damaged. Copy the bundle there anew") from error
+        raise UnusableModel(f"{location}/{KNOWN_TEXTS} is damaged. Copy the bundle there again") from error
 
 
 def tells_all(metrics: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The leak guard: no row is trained on that an evaluation row repeats, whatever set a user brings.
+"""The leak guard: no row is trained on that an evaluation row repeats, of any set that a user brings.
 
 Two texts are too near where, in ASR form, they are equal or the Jaccard index of their sets of words is 0.8 or more.
 Up to three words that means the same words; texts without any word are compared by their marks.

@@ -34,7 +34,7 @@ def is_held_out(text: str, share: float = SHARE) -> bool:
     """Return whether a text belongs to the holdout.
 
     It is held out where its `identity` lies below the share when read as a fraction. So what is held out at one share
-    is held out at any larger one. A new normalizer that spells a text otherwise draws its side anew: the first
+    is held out at any larger one. A new normalizer that spells a text otherwise draws its side again: the first
     candidate after such a change is to be fitted from the base, not from the champion, which may have learnt it.
 
     Args:

@@ -88,8 +88,8 @@ def in_processes(
 
     Args:
         function: of a module, since processes get it by name.
-        jobs: whatever tells them apart.
-        shared: given to each call besides; each process gets it once.
+        jobs: values that tell the jobs apart.
+        shared: a further argument of each call; each process gets it once.
         at_once: processes, spread over the GPUs.
     """
     others = multiprocessing.active_children()
@@ -119,7 +119,7 @@ def _begin(devices: Any, shared: Any) -> None:
     tqdm.set_lock(threading.RLock())  # Its own lock is shared by processes, and outlives one that is terminated.
     os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        os.environ.pop(name, None)  # Each is alone, whatever started us.
+        os.environ.pop(name, None)  # Each is alone, even where torchrun started us.
     torch.set_num_threads(_CORES_EACH)
     _shared = shared
 

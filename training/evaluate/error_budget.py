@@ -68,7 +68,7 @@ def error_of_look(budget: float, looks: Sequence[Look], now: datetime, rows: int
 
 
 def typical_gain(budget: float, rows: int) -> float:
-    """Return the smallest gain in weighted F1 that so many labels show at a year's first look, in four of five cases.
+    """Return the smallest gain in weighted F1 that these labels show at a year's first look, in four of five cases.
 
     Args:
         budget: error of a year.

@@ -206,7 +206,7 @@ def _confusion(measured: Mapping[str, Any]) -> Plot:
     return plot(
         f"{row.capitalize()} is most often taken for {column}: {_percent(shares.get((row, column), 0))} of its rows",
         plots.confusion(table),
-        "Rows with one label only; per cent of the label's rows. The highest score, whatever the thresholds: rare "
+        "Rows with one label only; per cent of the label's rows. The highest score decides, without thresholds: rare "
         "emotions seldom have it, and are assigned all the same.",
     )
 

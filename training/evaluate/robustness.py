@@ -17,7 +17,7 @@ _DRAWS: Final = {0.05: 1, 0.10: 1, LIMITED_RATE: 3, 0.25: 1}
 """Of errors at each rate; where their cost is limited, on 5,426 rows one cost 1.4 points, the next two 1.9 and 2.0."""
 
 WORD_ERROR_RATES: Final = tuple(_DRAWS)
-"""At which robustness is measured, beside 0."""
+"""At which robustness is measured, in addition to 0."""
 
 WORD_ERROR_PASSES: Final = sum(_DRAWS.values())
 """Over the rows, that measuring it takes."""

@@ -113,7 +113,7 @@ def read_rows(settings: FitSettings) -> Rows:
         evaluation += choosing
     tests.append(guarded_lines())
     if calls_corpus.NAME not in settings.data:
-        # Its held-out tenth measures every release, whatever this fit learns from.
+        # Its held-out tenth measures every release, so this fit must not learn from it either.
         tests.append(unlabelled(calls_corpus.load_calls("test")))
     if not any(map(len, learned)):
         raise UnusableData(

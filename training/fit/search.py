@@ -40,7 +40,7 @@ _VARIED: Final = ("learning.", "augmentation.")
 def search_recipe(
     space: Path, study: Path, output: Path, trials: int, *, recipe: str | None, **given: Any
 ) -> optuna.trial.FrozenTrial:
-    """Run trials until there are so many, and write the best as a recipe.
+    """Run trials until their number is reached, and write the best as a recipe.
 
     What is made larger is the weighted average precision, which needs no thresholds, on the half of the validation
     rows that a report tunes on first; the other half stays untouched. Teachers are fitted once, for all trials and all

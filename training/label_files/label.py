@@ -1,4 +1,4 @@
-"""A label, and the making of one of a row's cells, whatever file the row comes from."""
+"""A label, and the making of one of a row's cells, from a file of any kind."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -165,7 +165,7 @@ def open_rows(file: Path, options: ReadOptions) -> Opened:
 
 
 def open_table(file: Path, options: ReadOptions | None = None) -> RawTable:
-    """Open a file as a table, whatever its columns mean.
+    """Open a file as a table, before its columns have a meaning.
 
     Raises:
         UnusableData: the file cannot be read, is of another kind, or names a column twice.
@@ -216,7 +216,7 @@ def _contradictions(placed: list[PlacedLabel]) -> Iterator[BadRow]:
     seen: dict[tuple[str, str], PlacedLabel] = {}
     for each in placed:
         label = each.label
-        # One text however it is spelled, and one annotator whatever the origin, as a retraining knows them.
+        # Spellings of a text count as one, and so does an annotator of several origins, as in a retraining.
         words = " ".join(_WORD.findall(normalize(label.text))) or label.text
         before = seen.setdefault((words, label.annotator or label.origin), each)
         if (label.emotions, label.annotated) != (before.label.emotions, before.label.annotated):

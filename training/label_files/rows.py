@@ -1,4 +1,4 @@
-"""A label file as rows: what every container (CSV, JSON, Excel, Parquet) gives, whatever its columns mean."""
+"""A label file as rows: what every container (CSV, JSON, Excel, Parquet) gives, before its columns have a meaning."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple

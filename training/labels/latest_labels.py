@@ -146,7 +146,7 @@ class LatestLabels:
     Args:
         engine: SQLAlchemy engine connected to the database of the labels.
         file: SQLite file to make.
-        learnt: sources whose texts a model has learnt; they count as known, whatever was said of them later.
+        learnt: sources whose texts a model has learnt; they count as known, even where they got other labels later.
         texts: further texts that it knows, under any source.
 
     Attributes:

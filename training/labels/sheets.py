@@ -60,7 +60,7 @@ def require_writer(kind: str) -> None:
 def _write_workbook(file: Path, rows: Sequence[Sequence[str]]) -> None:
     import xlsxwriter  # noqa: PLC0415 - an extra.
 
-    # Texts are texts, whatever they begin with.
+    # A text stays a text, even where it begins with a sign of a formula.
     with xlsxwriter.Workbook(file, {"strings_to_formulas": False, "strings_to_urls": False}) as book:
         sheet = book.add_worksheet("to label")
         wrapped, bold = book.add_format({"text_wrap": True, "valign": "top"}), book.add_format({"bold": True})

@@ -1,6 +1,6 @@
 """The table of labels: putting them in, reading them, counting them.
 
-Who labels one text twice means the later label, whatever its origin; where no annotator is named, the origin speaks
+Who labels one text twice means the later label, of any origin; where no annotator is named, the origin speaks
 as one. That is what `latest` selects, for counts. Retraining reads `in_order`, and knows a text however it is spelled.
 """
 

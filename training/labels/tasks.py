@@ -62,7 +62,7 @@ def draw(  # noqa: PLR0913 - what is drawn, and how.
     Args:
         engine: of the database.
         strategy: how; see above.
-        count: at most so many.
+        count: maximum number of texts.
         other: the model to compare with, where disagreement is looked for.
         random_share: of the chance that is equal for all texts, above 0.
         seed: of what is drawn at random.

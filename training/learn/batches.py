@@ -134,7 +134,7 @@ class BatchOrder(Dataset[Batch]):
     """All rows of a run in the order in which a network sees them.
 
     Each set's passes are spread evenly over the epochs. Within an epoch, rows are shuffled, then sorted by length
-    in chunks, so that a batch pads little, and the batches of a chunk are shuffled. A row's form is drawn anew for
+    in chunks, so that a batch pads little, and the batches of a chunk are shuffled. A row's form is drawn again for
     each pass.
 
     Args:

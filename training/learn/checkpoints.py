@@ -1,4 +1,4 @@
-"""What a run has finished so far, in a folder beside its bundle: a run that was killed goes on from there."""
+"""What a run has finished so far, in a folder next to its bundle: a run that was killed goes on from there."""
 
 import shutil
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Checkpoints:
     """The folder of one run.
 
     Args:
-        output: the bundle's folder, beside which this one lies.
+        output: the bundle's folder; this one lies next to it.
         fingerprint: of data and settings: what another run left behind is thrown away.
         stop: ends what the run fits at a checkpoint.
     """

@@ -61,7 +61,7 @@ def _loss(
 
     Args:
         each: loss of each entry.
-        positives: as above.
+        positives: number of positive rows of each emotion.
         outputs: of the model; logits, rows x columns.
         labels: rows x 2 x columns: targets, then weights.
         num_items_in_batch: given by the Trainer.

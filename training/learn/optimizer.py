@@ -101,7 +101,7 @@ class Average(TrainerCallback):
             torch._foreach_lerp_(self._average, self._weights, 1 - decay)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the Trainer's.
-        """Keep the average beside the checkpoint."""
+        """Keep the average in the checkpoint's folder."""
         if state.is_world_process_zero:  # All have the same, and would write it at the same time.
             torch.save(self._average, of_step(args, state) / _AVERAGE)
 

@@ -30,7 +30,7 @@ from training.errors import UnusableData, UnusableOutput
 from training.labels.table import latest
 
 ANY: Final = "any"
-"""In place of a version: whatever scored the row of emotion_results."""
+"""In place of a version: the model that scored the row of emotion_results."""
 
 _STORED: Final = emotion_results.c
 _SHADOW: Final = shadow_results.c

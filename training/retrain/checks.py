@@ -149,7 +149,7 @@ def check_gain(compared: Compared, margin: float, error: float) -> Check:
 
 
 def smallest_gain(compared: Compared, margin: float, error: float) -> float | None:
-    """Return the smallest true gain in weighted F1 that so many labels show in four of five cases, or None."""
+    """Return the smallest true gain in weighted F1 that these labels show in four of five cases, or None."""
     if not _can_tell_gain(compared):
         return None
     return margin + (_POWER + _quantile(error, compared.units)) * compared.spread(compared.change.weighted_f1)

@@ -1,6 +1,6 @@
 """Champion and candidate before the gate: scored on the same rows, timed on one load.
 
-On public rows both get calibration and thresholds anew, each row by what was tuned on the half it is not in. A champion
+On public rows both get calibration and thresholds again, each row by the half it is not in. A champion
 may have been tuned on those very rows, as the released one on ru_go_emotions; so what is compared is how well either
 ranks them, whoever saw them before. There both follow the convention of those rows, where both know it; on labels that
 users gave each follows its default one.

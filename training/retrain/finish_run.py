@@ -59,7 +59,7 @@ class Candidate(NamedTuple):
         stand_in: the bundle that stood for a champion, since there was none; it becomes one first, where its row says
             it is. Else None.
         registered: whether that one is the registry's own row, which must not have been pruned since it was read;
-            otherwise its row is made, or made anew.
+            otherwise its row is made, or made again.
     """
 
     row: ModelVersion
@@ -138,7 +138,7 @@ def _champion(connection: Connection, candidate: Candidate) -> str | None:
     elif there and there.location == PRUNED:
         raise UnusableLocation(
             f"the bundle of {there.version}, which stood for a champion, was pruned meanwhile. Start the run again: it "
-            "goes on, and puts the bundle into the store anew"
+            "goes on, and puts the bundle into the store again"
         )
     promote_within(connection, stand_in)
     return stand_in.version

@@ -43,7 +43,7 @@ class Verdict(msgspec.Struct, frozen=True):
         seed: of the samples.
         limits: what was asked.
         error: chance that this look promotes a candidate that is no better.
-        shows: smallest gain in weighted F1 that so many labels show in four of five cases; None where they show none.
+        shows: smallest gain in weighted F1 that these labels show in four of five cases; None where they show none.
         calls: that the rows come from; as many as rows where none is known.
     """
 

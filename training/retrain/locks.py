@@ -37,7 +37,7 @@ class Lock:
             psycopg.Error: Postgres is away; or SQLAlchemy's DBAPIError, where the connection is not made.
         """
         self.close()
-        # SQLAlchemy's own Connection would connect anew where this one has died, and hold no lock.
+        # SQLAlchemy's own Connection would connect again where this one has died, and hold no lock.
         self._detached = self._engine.raw_connection()
         self._detached.detach()
         self._connection.autocommit = True

@@ -1,6 +1,6 @@
 """`emotion-training retrain`, top to bottom: from the labels that have come in to a better champion, or to none.
 
-The champion is replaced only where the gate is sure; whatever else happens leaves the registry and the disk as they
+The champion is replaced only where the gate is sure; any other outcome leaves the registry and the disk as they
 were, with the reason in `training_runs`.
 """
 
@@ -77,7 +77,7 @@ def retrain(settings: RetrainSettings, engine: Engine, stop: StopSignal, *, forc
         settings: of the run.
         engine: of the database.
         stop: where a signal interrupts the run; it goes on when it is started again.
-        force: whatever the number of new labels.
+        force: train even where there are few new labels.
 
     Raises:
         AnotherRun: another process is retraining.

@@ -32,7 +32,7 @@ class Learnt(NamedTuple):
         whole: sets that it, or what it was fitted from, learnt before their labels had sides; what they say of it would
             flatter it, and all that comes of it.
         network: whether its network has learnt rows of the table that teach; else only its thresholds may have.
-        texts: those that it knows by its bundle, whatever origin their labels have.
+        texts: texts that its bundle knows; the origin of their labels does not matter.
         told: whether `whole` and `texts` are all that it knows, so that what came in earlier may be new to it too.
     """
 

@@ -72,7 +72,7 @@ class LostRun(UserError):
 
 
 class Run:
-    """A run that nothing else runs beside; see `alone`.
+    """A run that keeps other runs out; see `alone`.
 
     Attributes:
         id: of its row in `training_runs`.
@@ -129,7 +129,7 @@ class Run:
     ) -> None:
         """Say how the run ended, in the transaction that does what follows from it.
 
-        A lock that was lost with its connection is taken anew. Where another process had it meanwhile, the row tells;
+        A lock that was lost with its connection is taken again. Where another process had it meanwhile, the row tells;
         from here to the transaction's end none can call this run failed.
 
         Raises:

@@ -1,7 +1,7 @@
 """Retrain at the dates of a cron expression, each run in a process of its own.
 
-Such a process gives back all that a run took, the GPU's memory above all, and takes nobody with it when it crashes. No
-two runs are ever beside each other: see `training.retrain.runs`.
+Such a process gives back all that a run took, the GPU's memory above all, and takes nobody with it when it crashes. Two
+runs never overlap: see `training.retrain.runs`.
 """
 
 import subprocess

@@ -86,7 +86,7 @@ class Snapshot(NamedTuple):
     def _read(self, name: str, split: str) -> Examples:
         found = read_table(self.folder / f"{name}.jsonl", split)
         if found is None:
-            raise UnusableData(f"{self.folder} has lost the rows of {name}. Start the run anew")
+            raise UnusableData(f"{self.folder} has lost the rows of {name}. Start the run again")
         return found
 
     def account(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def take(
         engine: of the database.
         folder: is made; it shows once it is complete.
         judges: whether a source's rows judge, and choose thresholds; see `training.retrain.run`.
-        learnt: what the champion has learnt: those texts do not judge, whatever origin they have.
+        learnt: what the champion has learnt: those texts do not judge; their origin does not matter.
         public: sets that judge too; what is too near to their rows does not teach.
 
     Raises:

@@ -45,7 +45,7 @@ def measure_costs(
 
 
 def _of_one_shape(champion: Path, candidate: Path) -> bool:
-    """Whether network, vocabulary and files are alike, whatever the weights are."""
+    """Whether network, vocabulary and files are alike; weights may differ."""
     files = (files_of(str(folder)).keys() - {KNOWN_TEXTS} for folder in (champion, candidate))
     return operator.eq(*files) and all(
         (champion / name).read_bytes() == (candidate / name).read_bytes() for name in (CONFIG, TOKENIZER)

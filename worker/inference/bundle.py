@@ -43,7 +43,7 @@ def read_tokenizer(bundle: Bundle) -> Tokenizer:
 def damaged_bundle(folder: Path, what: str, error: Exception | None = None) -> ConfigurationError:
     """Return an error of one line for a bundle that is not as it was written."""
     return ConfigurationError(
-        f"model {folder}: {what}{f' ({first_line(error)})' if error else ''}. Copy or export the bundle anew"
+        f"model {folder}: {what}{f' ({first_line(error)})' if error else ''}. Copy or export the bundle again"
     )
 
 

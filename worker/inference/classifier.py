@@ -157,7 +157,7 @@ class EmotionClassifier:
             self.classify(_WARM_UP_TEXTS)
         except RejectedData as error:
             raise ConfigurationError(
-                f"the model {self.version} fails on plain texts: {error}. Export it anew"
+                f"the model {self.version} fails on plain texts: {error}. Export it again"
             ) from error
 
     def _halve(self, error: OutOfMemory) -> None:

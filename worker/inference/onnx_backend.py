@@ -50,7 +50,7 @@ class OnnxBackend:
         outputs = [(output.name, output.shape[-1]) for output in self._session.get_outputs()]
         if made_from != manifest.version or outputs != [("logits", len(manifest.outputs))]:
             raise ConfigurationError(
-                f"{file} was made from bundle {made_from}, and this one is {manifest.version}: make it anew by "
+                f"{file} was made from bundle {made_from}, and this one is {manifest.version}: make it again by "
                 f"`emotion-training export --onnx`, or remove it"
             )
         self._name = file.name

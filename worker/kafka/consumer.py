@@ -260,10 +260,10 @@ class KafkaSource:
         self._consumer.subscribe([self._settings.kafka_topic], listener=self._assignments)
 
     def _join_again_if_forgotten(self) -> None:
-        """Join anew when a rebalance took our partitions and brought none, which the client (3.0.12) may do."""
+        """Join again when a rebalance took our partitions and brought none, which the client (3.0.12) may do."""
         patience_s = self._settings.kafka_session_timeout_ms / 1000
         if self._assignments.forgotten(patience_s):
-            log.warning("a rebalance has brought no partitions: joining the group anew", waited_s=patience_s)
+            log.warning("a rebalance has brought no partitions: joining the group again", waited_s=patience_s)
             with kafka_problems("leave the group"):
                 self._consumer.unsubscribe()
             self._subscribe()

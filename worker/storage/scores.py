@@ -1,4 +1,4 @@
-"""The database's side of what is scored beside the flow: a candidate's scores, and stored texts scored anew."""
+"""The database's side of what is scored beside the flow: a candidate's scores, and stored texts scored again."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -91,7 +91,7 @@ class Page(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A row to score anew; the text is as received."""
+    """A row to score again; the text is as received."""
 
     identity: Identity
     text: str
@@ -192,7 +192,7 @@ class RescoreStore:
         return Page(identities, Place(moment, Identity(*key)))
 
     def rescore(self, identities: Sequence[Identity], score: Callable[[Sequence[Stored]], Sequence[Scored]]) -> int:
-        """Score rows anew, but for those that someone else holds, or that are done by now.
+        """Score rows again, but for those that someone else holds, or that are done by now.
 
         Args:
             identities: of the rows.
@@ -220,7 +220,7 @@ class RescoreStore:
             return len(scored)
 
     def _older(self, connection: Connection) -> tuple[ColumnElement[bool], ...]:
-        """Return what holds of a row that is to be scored anew; a version that the registry does not know is older."""
+        """Return what holds of a row that is to be scored again; a version that the registry does not know is older."""
         newer = select(model_versions.c.version).where(model_versions.c.created_at > self._created_at)
         done = [self._version, *connection.execute(newer).scalars()]
         differs = or_(_COLUMNS.convention != self._convention, _breaks(self._rule))

@@ -1,4 +1,4 @@
-"""Stored texts scored anew by a newer model, in the background."""
+"""Stored texts scored again by a newer model, in the background."""
 
 import threading
 import time
@@ -35,7 +35,7 @@ _AGAIN_S: Final = 1.0
 
 
 class Wanted(NamedTuple):
-    """What to score anew."""
+    """What to score again."""
 
     since: datetime
     """Time from which transcripts count, by when they were said."""
@@ -87,7 +87,7 @@ class Rescoring:
         """
         rows = 0
         try:
-            with progress("scoring anew", "rows", self._patiently(self._store.count)) as report:
+            with progress("scoring again", "rows", self._patiently(self._store.count)) as report:
                 while True:
                     found = done = 0
                     for identities in self._pages():
@@ -164,7 +164,7 @@ def _conventions(present: Collection[str], manifest: Manifest) -> list[str]:
 
 
 def rescore(settings: Settings, wanted: Wanted, stop: threading.Event) -> Outcome:
-    """Score rows of older models anew, each by the convention of labels that it has, or all by the one that is set.
+    """Score rows of older models again, each by the convention of labels that it has, or all by the one that is set.
 
     Args:
         settings: the convention and what neutral means, where they are set; the database, the device, the backend, and

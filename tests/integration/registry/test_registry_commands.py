@@ -91,7 +91,7 @@ def test_the_commands_do_all_of_it(
     (tmp_path / "store" / "two" / MANIFEST).unlink()
     broken = said("models", "promote", "two")
     assert f"holds no complete bundle: {MANIFEST} is missing. Name a folder" in broken
-    assert broken.endswith("or copy the bundle there anew")
+    assert broken.endswith("or copy the bundle there again")
 
 
 def test_a_version_is_rejected_with_a_reason(

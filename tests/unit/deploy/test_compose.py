@@ -76,7 +76,7 @@ def test_the_worker_is_what_a_build_makes_unless_told_otherwise_and_lacks_what_t
 
 
 def test_a_change_of_our_code_installs_no_dependencies_again() -> None:
-    """What comes after a COPY of our packages is made anew whenever they change."""
+    """What comes after a COPY of our packages is made again whenever they change."""
     packages = ["schemas", "registry", "worker", "training", "migrations"]
     for name in packages:
         assert f"COPY {name} {name}" in stage("package")

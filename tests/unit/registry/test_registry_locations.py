@@ -178,7 +178,7 @@ def test_a_second_download_is_served_by_the_cache(
 
 
 def in_cache(folder: Path, *, days: int) -> None:
-    """Make what the cache would have made so many days ago."""
+    """Make what the cache would have made some days ago."""
     folder.mkdir()
     (folder / ".of-the-cache").touch()
     os.utime(folder, (time.time() - days * 86_400,) * 2)

@@ -120,7 +120,7 @@ def shuffle_labels(folder: Path) -> None:
         (cut_weights, "Error while deserializing"),
         (lose_a_layer, "different models .*intermediate"),
         (lambda folder: (folder / "config.json").unlink(), "config.json"),
-        (shuffle_labels, "export the bundle anew"),
+        (shuffle_labels, "export the bundle again"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), "no bundle"),
     ],
     ids=[

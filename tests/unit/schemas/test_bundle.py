@@ -58,12 +58,12 @@ def test_a_missing_threshold_is_refused() -> None:
 
 
 def test_a_missing_calibration_is_refused_with_the_remedy() -> None:
-    with pytest.raises(UnusableBundle, match=r"calibrates anger, .*Export the bundle anew"):
+    with pytest.raises(UnusableBundle, match=r"calibrates anger, .*Export the bundle again"):
         read_manifest(changed(calibration={"anger": Calibration()}))
 
 
 def test_a_foreign_normalizer_is_refused_with_both_versions_and_the_remedy() -> None:
-    with pytest.raises(UnusableBundle, match="fit the model anew") as refusal:
+    with pytest.raises(UnusableBundle, match="fit the model again") as refusal:
         read_manifest(changed(normalizer="ru-asr-0"))
     assert "ru-asr-0" in str(refusal.value)
     assert NORMALIZER in str(refusal.value)
@@ -111,7 +111,7 @@ def test_a_convention_that_a_bundle_lacks_is_refused_with_those_that_it_has() ->
     ],
 )
 def test_a_manifest_whose_conventions_are_not_in_order_is_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(UnusableBundle, match=f"{said}.*Export the bundle anew"):
+    with pytest.raises(UnusableBundle, match=f"{said}.*Export the bundle again"):
         read_manifest(changed(**fields))
 
 
@@ -132,7 +132,7 @@ def test_a_manifest_whose_conventions_are_not_in_order_is_refused(fields: dict[s
     ],
 )
 def test_what_is_no_manifest_is_refused_with_the_remedy(content: bytes) -> None:
-    with pytest.raises(UnusableBundle, match=r"manifest\.json cannot be read: .* Export the bundle anew"):
+    with pytest.raises(UnusableBundle, match=r"manifest\.json cannot be read: .* Export the bundle again"):
         read_manifest(content)
 
 
@@ -159,7 +159,7 @@ def test_a_config_gives_the_token_that_fills_up_rows() -> None:
 def test_a_model_whose_outputs_are_not_the_emotions_in_their_order_is_refused(
     fields: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(UnusableBundle, match=f"outputs .*{named}.*export the bundle anew"):
+    with pytest.raises(UnusableBundle, match=f"outputs .*{named}.*export the bundle again"):
         read_config(configured(**fields), GOOD)
 
 
@@ -167,11 +167,11 @@ def test_the_outputs_of_a_config_must_be_those_of_all_conventions_of_the_manifes
     both = configured(id2label=dict(enumerate(BOTH.outputs)), num_labels=14)
     assert read_config(both, BOTH).num_labels == 14
     for content, served in ((configured(), BOTH), (both, GOOD)):
-        with pytest.raises(UnusableBundle, match=r"outputs .*export the bundle anew"):
+        with pytest.raises(UnusableBundle, match=r"outputs .*export the bundle again"):
             read_config(content, served)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", configured(id2label={"first": "anger"})])
 def test_what_is_no_config_is_refused_with_the_remedy(content: bytes) -> None:
-    with pytest.raises(UnusableBundle, match=r"config\.json cannot be read: .* Export the bundle anew"):
+    with pytest.raises(UnusableBundle, match=r"config\.json cannot be read: .* Export the bundle again"):
         read_config(content, GOOD)

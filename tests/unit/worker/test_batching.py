@@ -103,7 +103,7 @@ MAX_BYTES = 40_000
 
 
 def sized(offset: int, size: int, *, partition: int = 0) -> Message:
-    """A record that takes just so many bytes, most of them in a field that is not known."""
+    """A record of an exact number of bytes, most of them in a field that is not known."""
     least = held(record(offset, partition=partition, filling=""))
     return record(offset, partition=partition, filling="x" * (size - least))
 

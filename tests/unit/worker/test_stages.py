@@ -16,7 +16,7 @@ from worker.stages import Done, Inference, Stages, Work
 
 
 def collect(stages: Stages, count: int) -> list[Done]:
-    """Take what is done until there are so many."""
+    """Take a number of done chunks."""
     done: list[Done] = []
 
     def enough() -> bool:

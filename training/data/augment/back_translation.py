@@ -22,7 +22,7 @@ from training.errors import UnusableModel, UnusableOutput, first_line
 from training.settings import EN_RU, RU_EN
 
 _MOST_TOKENS: Final = 128
-"""Of a text and of its translation; the same whatever else is in the batch, so that a resumed run translates alike."""
+"""Of a text and of its translation; the rest of a batch changes nothing, so a resumed run translates alike."""
 
 _ASKED_TOGETHER: Final = 500
 

@@ -36,7 +36,7 @@ class Template:
     Attributes:
         text: with "{slot}" and "[он|она]".
         fillers: the phrases of each slot, in the order of the slots.
-        also: emotions that it carries beside the one that it is for.
+        also: further emotions that it carries.
         undecided: emotions that a listener may hear in it or not.
     """
 

@@ -107,7 +107,7 @@ def test_what_stood_for_a_champion_as_it_was_registered_becomes_one(
 def test_what_stood_for_a_champion_and_was_pruned_after_the_look_becomes_none(
     engine: Engine, made: Callable[[str], Path], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run is taken up again then: its fit is not lost, and what was pruned is put into the store anew."""
+    """The run is taken up again then: its fit is not lost, and what was pruned is put into the store again."""
     register(engine, made("old"), store)
     reject(engine, "old", "worse")
     [old], new = versions(engine), publish_bundle(made("new"), store)

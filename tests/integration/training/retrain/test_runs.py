@@ -324,7 +324,7 @@ def test_a_run_that_begins_anew_waits_an_outage_of_postgres_out(own_postgres: Po
 def test_a_run_of_another_machine_is_not_swept_when_its_lock_went_with_the_connection(
     here: bool, engine: Engine, work: Path, tmp_path: Path
 ) -> None:
-    """It takes the lock anew with the next thing that it says; here none but a dead process leaves a folder behind."""
+    """It takes the lock again with the next thing that it says; here none but a dead process leaves a folder behind."""
     with exclusive_run(engine, work) as run:
         end_sessions_with_a_lock(engine)
         sweep(engine, work if here else tmp_path / "of another machine")

@@ -209,7 +209,7 @@ def test_a_failure_is_the_texts_unless_the_device_is_broken(
     ("changed", "advice"),
     [
         ({"labels": ("good", "bad")}, "labels are good, bad, .*Fit a model on these seven emotions"),
-        ({"normalizer": "0"}, "normalizer 0, .*or fit the model anew"),
+        ({"normalizer": "0"}, "normalizer 0, .*or fit the model again"),
     ],
 )
 def test_a_bundle_that_is_not_ours_is_refused_with_advice(changed: dict[str, Any], advice: str, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_folder_without_a_manifest_is_refused_with_advice(tmp_path: Path) -> N
 
 def test_a_manifest_that_cannot_be_read_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text('{"version": "1"', encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"cannot be read: .*Export the bundle anew"):
+    with pytest.raises(ConfigurationError, match=r"cannot be read: .*Export the bundle again"):
         EmotionClassifier(str(tmp_path))
 
 

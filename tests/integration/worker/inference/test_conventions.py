@@ -100,7 +100,7 @@ def test_an_onnx_file_that_holds_one_convention_of_two_is_refused(tmp_path: Path
     export_onnx(tmp_path / "old", int8=False)
     make_bundle(tmp_path / "both", **BOTH)
     (tmp_path / "old" / "model.onnx").rename(tmp_path / "both" / "model.onnx")
-    with pytest.raises(ConfigurationError, match="make it anew by `emotion-training export --onnx`"):
+    with pytest.raises(ConfigurationError, match="make it again by `emotion-training export --onnx`"):
         EmotionClassifier(str(tmp_path / "both"), "cpu", backend="onnx")
 
 

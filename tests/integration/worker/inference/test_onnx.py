@@ -164,7 +164,7 @@ def test_a_file_of_another_bundle_is_refused_with_advice(small: Path, tmp_path: 
     other = tmp_path / "other"
     make_bundle(other, version="random-2")
     shutil.copy(small / ONNX, other)
-    with pytest.raises(ConfigurationError, match=r"made from bundle random-1, and this one is random-2: make it anew"):
+    with pytest.raises(ConfigurationError, match=r"made from bundle random-1, and this one is random-2: make it again"):
         EmotionClassifier(str(other), "cpu")
 
 

@@ -46,7 +46,7 @@ def test_files_that_are_not_those_that_were_registered_are_refused_and_not_kept(
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert fetch_version(row._replace(checksum=None), rig.cache).folder == folder, "it was registered without one"
-    with pytest.raises(ConfigurationError, match=r"holds the bundle of checksum .*Copy the bundle there anew"):
+    with pytest.raises(ConfigurationError, match=r"holds the bundle of checksum .*Copy the bundle there again"):
         fetch_version(row, rig.cache)
     assert list(rig.cache.iterdir()) == []
     assert fetch_version(row, rig.cache).folder == folder

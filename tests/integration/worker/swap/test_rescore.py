@@ -1,4 +1,4 @@
-"""Stored texts are scored anew by a newer model, each once, whoever else works on them."""
+"""Stored texts are scored again by a newer model, each once, whoever else works on them."""
 
 import os
 import signal
@@ -291,7 +291,7 @@ def test_two_processes_share_the_work_and_one_that_is_told_to_stop_leaves_it_to_
     wait_for(lambda: versions_of(engine).get("new"), "the first rows")
     log = tmp_path / "second.log"
     second = command(postgres_url, log, *options, "400")
-    wait_for(lambda: "scoring anew" in log.read_text(), "the second process")
+    wait_for(lambda: "scoring again" in log.read_text(), "the second process")
     first.send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=PATIENCE_S)[0] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)

@@ -63,7 +63,7 @@ class Running:
         wait_for(there, f"{count} rows")
 
     def wait_for(self, version: str, swaps: int) -> None:
-        """Wait for the log's word that a version serves, after so many swaps."""
+        """Wait for the log's word that a version serves, after a number of swaps."""
         wait_for(lambda: len(self.said("another model serves")) == swaps, f"swap {swaps}")
         assert self.said("another model serves")[-1]["version"] == version
 

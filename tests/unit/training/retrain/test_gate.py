@@ -140,7 +140,7 @@ def test_one_emotion_that_falls_is_named_though_all_others_gain() -> None:
 
 
 def rarely(hits: tuple[int, int], positives: int) -> tuple[Verdict, Check]:
-    """A better model, and fear that few texts carry: champion and candidate find so many of them."""
+    """A better model, and fear that few texts carry: champion and candidate find the given numbers of them."""
     targets = labels()
     targets[:, 2] = 0
     targets[:positives, 2] = 1

@@ -54,7 +54,7 @@ class Bench:
         self.submitted = 0
 
     def run(self, chunks: Iterator[Chunk], at_most: int) -> None:
-        """Raise what ends the stages; return when so many chunks went through."""
+        """Raise what ends the stages; return when a number of chunks went through."""
         self._stages.start()
         while self.submitted < at_most:
             chunk = next(chunks)
