@@ -146,7 +146,7 @@ class WorkerProcess:
         )
 
     def wait_for_stored(self, count: int) -> None:
-        """Wait until so many records are stored; raises as `wait_until` does."""
+        """Wait until a number of records is stored; raises as `wait_until` does."""
         self.wait_until(lambda: self._services.stored() >= count, every_s=0.02)
 
     def wait_until(self, done: Callable[[], bool], every_s: float) -> None:

@@ -43,7 +43,7 @@ class NaiveResult(Base):
 def drain(  # noqa: PLR0913 - the settings of a worker, which has no object for them.
     *, bootstrap: str, topic: str, group: str, database_url: str, model: str, messages: int, device: str
 ) -> float:
-    """Read so many messages, classify them and store them.
+    """Read a number of messages, classify them and store them.
 
     Args:
         bootstrap: Kafka brokers, host:port.

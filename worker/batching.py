@@ -14,14 +14,14 @@ from worker.dead_letters.headers import place_of
 from worker.records import Chunk, Partition, Record, Rejected, Utterance, known_timestamp, partition_of
 
 _OBJECTS: Final = 1_500
-"""Bytes of the Python objects that a record becomes, besides its own bytes and its texts; measured by tracemalloc."""
+"""Bytes of the Python objects that a record becomes, without its own bytes and its texts; measured by tracemalloc."""
 
 
 class Batcher:
     """Collect records into a chunk until it is full or its first record has waited long enough.
 
     Args:
-        max_records: records of a full chunk; a record of several parts counts as so many.
+        max_records: records of a full chunk; a record counts once for each of its parts.
         max_wait_s: how long the first record may wait, in seconds.
         max_bytes: bytes of a full chunk, as `size_of` counts them; a larger record goes alone.
         clock: monotonic seconds; tests move it.
@@ -51,7 +51,7 @@ class Batcher:
     def room(self) -> int:
         """How many records the next poll may bring; 0 when the chunk is full.
 
-        The chunk has place for so many if none is larger than the largest of late, nor of more parts. An empty chunk
+        The chunk has place for them if none is larger than the largest of late, nor of more parts. An empty chunk
         takes one of any size.
         """
         by_parts = (self._max_records - self._parts) // max(self._most_parts, self._most_parts_before)

@@ -72,7 +72,7 @@ class Worker:
 
         Raises:
             ConfigurationError: the deployment is wrong.
-            BaseException: whatever a stage died of; nothing of its chunk is committed.
+            BaseException: the error that a stage died of; nothing of its chunk is committed.
         """
         self._stages.start()
         try:

@@ -107,7 +107,7 @@ class Settings(EnvironmentSettings):
     model_cache: Path = Path("~/.cache/asr-emotions")
     """Folder for champions that are downloaded from a URL."""
     champion_poll_s: Annotated[float, Field(gt=0)] = 30
-    """How often to look for another champion, besides being told by Postgres."""
+    """How often to look for another champion, in addition to notifications of Postgres."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     backend: Literal["auto", "torch", "onnx"] = "auto"

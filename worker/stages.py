@@ -126,7 +126,7 @@ class Stages:
         """Yield the chunks stored and the claims answered since the last call.
 
         Raises:
-            BaseException: whatever a stage died of.
+            BaseException: the error that a stage died of.
         """
         while True:
             try:
@@ -197,7 +197,7 @@ class Inference:
         """Classify a chunk; pass a claim on."""
         if isinstance(work, Chunk):
             log.debug("classifying a chunk", records=len(work))
-            # One model for all of it, whatever takes its place meanwhile.
+            # One model for all of it, even where another takes its place meanwhile.
             classifier = self._serving.classifier
             work.model_version, work.convention = classifier.version, classifier.convention
             with self._metrics.stage("inference"):

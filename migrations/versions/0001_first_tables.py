@@ -16,7 +16,7 @@ branch_labels = None
 depends_on = None
 
 
-# Written out here, since a migration must do the same for ever, whatever becomes of the code's own list.
+# Written out here, since a migration must never change, while the code's own list may.
 EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
 VOCABULARY = f"ARRAY{list(EMOTIONS)}::text[]"
 

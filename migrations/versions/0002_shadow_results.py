@@ -1,4 +1,4 @@
-"""What a candidate scores beside the champion; and runs that were interrupted, to go on later.
+"""What a candidate scores while the champion serves; and runs that were interrupted, to go on later.
 
 Revision ID: 0002
 Revises: 0001
@@ -14,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 
-# Written out here, since a migration must do the same for ever, whatever becomes of the code's own list.
+# Written out here, since a migration must never change, while the code's own list may.
 EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
 
 STATES = ("running", "promoted", "rejected", "skipped", "failed")

@@ -1,4 +1,4 @@
-"""When labels came in, whatever their own date; no label without an origin; what a bundle's files hash to.
+"""When labels came in, in addition to their own date; no label without an origin; what a bundle's files hash to.
 
 Revision ID: 0003
 Revises: 0002

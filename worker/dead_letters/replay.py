@@ -33,7 +33,7 @@ _TRANSACTION_TIMEOUT_MS: Final = 10_000
 _MOST: Final = 100
 _MOST_BYTES: Final = 2**20
 _LONGEST_S: Final = 1.0
-"""A transaction begins once so many letters, so many bytes of them or the first for so long have waited for it."""
+"""Letters, bytes and seconds after which the waiting letters become a transaction."""
 
 _GIVEN_UP: Final = (ProducerFencedError, InvalidProducerEpochError, InvalidTxnStateError)
 
@@ -65,7 +65,7 @@ def replay_dead_letters(
 
     A letter whose message holds no transcript, or whose repair fails, stays where it is and goes on waiting.
 
-    A letter and the word that it was replayed, a record beside it in its own partition, are one transaction of Kafka:
+    A letter and the word that it was replayed, a record in its own partition, are one transaction of Kafka:
     both are there or neither is, wherever the process ends. All replays of a group share one transactional id, so one
     that begins puts an end to one that is under way.
 

@@ -53,7 +53,7 @@ def run_demo(*, keep: bool) -> None:
         keep: leave broker and database up until Ctrl-C.
 
     Raises:
-        ConfigurationError: the samples are not installed beside the code.
+        ConfigurationError: the samples are not installed with the code.
     """
     if not _EXAMPLES.is_file():
         raise ConfigurationError(f"{_EXAMPLES} is not there: run the demo from a checkout of the repository")

@@ -22,7 +22,7 @@ from schemas.errors import UserError
 _BROKER_START_S: Final = 10.0
 _BROKER_STOP_S: Final = 5.0
 
-# Its pipe closes when this process ends, whatever ends it; unlike PR_SET_PDEATHSIG it does not mind
+# Its pipe closes when this process ends, by any cause; unlike PR_SET_PDEATHSIG it does not mind
 # which thread started the service.
 _WATCHDOG: Final = """
 read -r _

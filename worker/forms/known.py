@@ -73,7 +73,7 @@ NAMES: Final = (
 )
 
 _HEAD: Final = 20
-"""A form is known from so many lines or documents; what follows is held to it."""
+"""Number of lines or documents that make a form known; what follows is held to it."""
 
 _FOREIGN: Final = {
     b"\x1f\x8b": "compressed by gzip: decompress it first",
@@ -109,7 +109,7 @@ _NO_TEXT: Final = {
         "yaml",
     ]
 }
-"""Endings of files that hold no plain text, whatever it looks like."""
+"""Endings of files that hold no plain text, even where they look like it."""
 
 
 def by_name(name: str) -> Known:

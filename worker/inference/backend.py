@@ -1,4 +1,4 @@
-"""What the classifier asks of whatever runs the model's forward pass."""
+"""What the classifier asks of a program that runs the model's forward pass."""
 
 import re
 from collections.abc import Iterable

@@ -80,7 +80,7 @@ class EmotionClassifier:
         calibration = [tuning.calibration[emotion] for emotion in EMOTIONS]
         self._scale = np.array([item.scale for item in calibration], np.float32)
         self._bias = np.array([item.bias for item in calibration], np.float32)
-        # The sign of life of the model that serves must not come from one that warms up beside it.
+        # The sign of life of the model that serves must not come from one that warms up meanwhile.
         self._metrics: Metrics | None = None
         self._pad = bundle.config.pad_token_id or 0
         self._tokens = Tokens(read_tokenizer(bundle), self.manifest.max_tokens)

@@ -16,7 +16,7 @@ _WIDTHS: Final = (8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384,
 """Tokens of a row, padding included: a graph is of one shape, so lengths are rounded up to one of these."""
 
 _CAPTURING: Final = threading.Lock()
-"""Held while the stream below is used: several threads may load models, beside the one whose model serves."""
+"""Held while the stream below is used: several threads may load models while another serves."""
 
 
 class Graphs:

@@ -81,7 +81,7 @@ def open_client(kind: Callable[..., Client], settings: Settings, **options: Any)
     Args:
         kind: KafkaConsumer, KafkaProducer or KafkaAdminClient.
         settings: which brokers.
-        options: what this client is told besides.
+        options: further options of this client.
 
     Raises:
         Away: who gives tokens cannot be reached.

@@ -91,7 +91,7 @@ class KafkaSource:
         """Fetch what has arrived, and keep the membership of the group either way.
 
         Args:
-            max_records: at most so many records.
+            max_records: maximum number of records.
             timeout_s: how long to wait for the first, in seconds.
             paused: fetch nothing, only stay a member.
 

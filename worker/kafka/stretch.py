@@ -147,5 +147,5 @@ class Pace:
         return max(0, int(self._left))
 
     def take(self, count: int) -> None:
-        """Note that so many have come."""
+        """Note how many have come."""
         self._left -= count

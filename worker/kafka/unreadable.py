@@ -33,7 +33,7 @@ class HeaderName(str):
 
 
 class ForgivingBytes(bytearray):
-    """Bytes whose slices can be decoded whatever they are."""
+    """Bytes whose slices can always be decoded."""
 
     def __getitem__(self, place: Any) -> Any:
         taken = super().__getitem__(place)
@@ -48,7 +48,7 @@ class ForgivingBytes(bytearray):
 
 
 class UnreadableBatch(KafkaError):  # type: ignore[misc]  # kafka-python has no types
-    """A batch of records that the client cannot read, by whatever fault of its bytes.
+    """A batch of records that the client cannot read, by any fault of its bytes.
 
     `KafkaConsumer.poll` raises it once the records before it were delivered, and again each time it gets there, until
     the consumer is sent elsewhere. Other partitions are read on.

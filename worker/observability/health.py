@@ -19,7 +19,7 @@ class Health:
     not ready.
 
     Args:
-        stuck_after_s: with records waiting and nothing classified or stored for so many seconds, it is stuck.
+        stuck_after_s: seconds without a classified or stored record, while records wait, after which it is stuck.
         clock: monotonic seconds; tests move it.
     """
 

@@ -31,9 +31,9 @@ class DeadLetterLimit:
     nothing is rejected, the threads that store take none.
 
     Args:
-        in_a_row: so many rejected records without a good one between open it; 0 never does.
+        in_a_row: number of rejected records without a good one between that opens it; 0 never does.
         share: a larger share of rejected records among the last 1,000 opens it.
-        in_flight: so many records at most are classified and not stored yet; they are still known.
+        in_flight: maximum number of records that are classified and not stored yet; they are still known.
     """
 
     def __init__(self, in_a_row: int, share: float, in_flight: int) -> None:
@@ -44,7 +44,7 @@ class DeadLetterLimit:
         self._is_dead: OrderedDict[tuple[str, int, int], bool] = OrderedDict()
 
     def behind(self, classify: Callable[[Work], Work]) -> Callable[[Work], Work]:
-        """Admit each chunk that a stage gives on, and pass on whatever else it does."""
+        """Admit each chunk that a stage gives on, and pass on its other calls."""
 
         def classify_and_admit(work: Work) -> Work:
             work = classify(work)

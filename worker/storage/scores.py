@@ -1,4 +1,4 @@
-"""The database's side of what is scored beside the flow: a candidate's scores, and stored texts scored again."""
+"""The database's side of scores outside the flow: a candidate's scores, and stored texts scored again."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

@@ -88,7 +88,7 @@ def load_champion(engine: Engine, load: Load, load_released: Callable[[], Classi
         return Beginning(load(row), None)
     except Away:
         raise
-    except Exception as error:  # noqa: BLE001 - a bundle is foreign: whatever loading it raises, another may serve.
+    except Exception as error:  # noqa: BLE001 - a bundle is foreign: loading it may raise anything, and another may serve.
         refusal, why = Refusal(row.version, type(error)), first_line(error).rstrip(".")
     try:
         classifier = _instead(load, before) or load_released()
@@ -114,7 +114,7 @@ def _instead(load: Load, before: ModelVersion | None) -> Classifier | None:
 
 
 class Follower:
-    """A thread that loads each new champion beside the model that serves, and puts it in its place.
+    """A thread that loads each new champion while the old one serves, and puts it in its place.
 
     Postgres tells of a promotion; a look from time to time finds what got lost, as it does behind a pooler. Whatever is
     the matter with a champion or with the registry, the model that serves goes on serving.
@@ -159,7 +159,7 @@ class Follower:
             try:
                 with database_problems(), self._engine.connect() as connection:
                     self._follow(connection)
-            except Exception as error:  # noqa: BLE001 - a thread's entry point: whatever it is, serving goes on.
+            except Exception as error:  # noqa: BLE001 - a thread's entry point: serving goes on.
                 pause_s = next(self._pauses)
                 log.warning(
                     "the registry cannot be read: the model goes on serving, promotions are heeded when it can",
@@ -204,7 +204,7 @@ class Follower:
             return
         try:
             classifier = self._load(row)
-        except Exception as error:  # noqa: BLE001 - a bundle is foreign: whatever loading it raises, serving goes on.
+        except Exception as error:  # noqa: BLE001 - a bundle is foreign: loading it may raise anything, and serving goes on.
             self._refuse(row, error)
             return
         now = _champion(connection)

@@ -1,4 +1,4 @@
-"""The shadow: a share of what is stored is scored by a candidate too, beside the flow and never in its way."""
+"""The shadow: a share of what is stored is scored by a candidate too, outside the flow and never in its way."""
 
 import hashlib
 import os
@@ -41,7 +41,7 @@ takes at most 1/13 of the machine, 7.7 %, where 10 % are allowed.
 _LOWEST: Final = 19
 """Priority among threads: the lowest; source: setpriority(2), by which Linux gives each thread its own."""
 
-# Texts at once: so many that a piece holds the cores for a moment only, and a GPU still gets enough of them.
+# Texts at once: few enough that a piece holds the cores for a moment only, and a GPU still gets enough of them.
 _SHORT_S: Final = 0.02
 _LONG_S: Final = 0.08
 _FEWEST: Final = 8
@@ -57,7 +57,7 @@ class _Offer(NamedTuple):
 
 
 class Shadow:
-    """Let the newest candidate score a share of the traffic; whatever happens to it, the flow goes on.
+    """Let the newest candidate score a share of the traffic; the flow goes on even where it fails.
 
     The storage threads offer what is stored. A thread named `shadow` owns the candidate and a connection to the
     database; it follows the registry by a poll, so that candidates may come and go. What it cannot do in time, or at

@@ -1,4 +1,4 @@
-"""Each transcript has one row, whatever happens to the workers."""
+"""Each transcript has one row, through any failure of the workers."""
 
 import json
 import signal

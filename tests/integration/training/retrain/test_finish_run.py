@@ -1,4 +1,4 @@
-"""The end of a retraining: the registry and the run say the same, whatever happens in between."""
+"""The end of a retraining: the registry and the run say the same, through any failure in between."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
