@@ -84,7 +84,7 @@ _INDEX: Final = "CREATE INDEX by_side ON labels (side, source, identity);"
 _ROWS_AT_ONCE: Final = 2_000
 
 
-class Label(NamedTuple):
+class LearnableLabel(NamedTuple):
     """What one annotator says of one text, as far as a model can learn it.
 
     Attributes:
@@ -113,7 +113,7 @@ def source_of(origin: str) -> str:
     return name if name == origin and name not in _RESERVED else f"{name}-{crc32(origin.encode()):08x}"
 
 
-def one_a_text(labels: Iterable[Label]) -> Iterator[Label]:
+def one_a_text(labels: Iterable[LearnableLabel]) -> Iterator[LearnableLabel]:
     """Yield one label for each text, however it is spelled.
 
     An emotion is annotated where anybody could have given it, and there where at least half of those gave it.
@@ -125,7 +125,7 @@ def one_a_text(labels: Iterable[Label]) -> Iterator[Label]:
         yield _together(list(of_text))
 
 
-def _together(labels: Sequence[Label]) -> Label:
+def _together(labels: Sequence[LearnableLabel]) -> LearnableLabel:
     could = Counter(emotion for label in labels for emotion in label.annotated)
     gave = Counter(emotion for label in labels for emotion in label.emotions)
     there = frozenset(emotion for emotion, times in gave.items() if 2 * times >= could[emotion])
@@ -133,7 +133,7 @@ def _together(labels: Sequence[Label]) -> Label:
     return min(labels, key=_order)._replace(emotions=there, annotated=frozenset(could), chance=chance)
 
 
-def _order(label: Label) -> tuple[object, ...]:
+def _order(label: LearnableLabel) -> tuple[object, ...]:
     """Return what a label is sorted by: all that it says, for frozensets have no order."""
     return (*label[:3], sorted(label.emotions), sorted(label.annotated), label.session, label.chance)
 
@@ -192,11 +192,11 @@ class LatestLabels:
         found = self._file.execute("SELECT DISTINCT source FROM labels WHERE annotated ORDER BY source")
         return [source for (source,) in found]
 
-    def teaching(self, source: str) -> Iterator[Label]:
+    def teaching(self, source: str) -> Iterator[LearnableLabel]:
         """Yield the labels of a source on texts that teach, in an order that depends on nothing but the labels."""
         return self._labels(_TEACHING, source)
 
-    def judging(self, side: Side, sources: Sequence[str]) -> Iterator[Label]:
+    def judging(self, side: Side, sources: Sequence[str]) -> Iterator[LearnableLabel]:
         """Yield the labels of some sources on texts of a side that no model has learnt, one text after the other.
 
         Where they judge, those are left out whose texts were drawn in a way that nobody knows: somebody may have picked
@@ -205,7 +205,7 @@ class LatestLabels:
         chance = _POSSIBLE if side == HOLDOUT else 0
         return self._labels(_JUDGING, json.dumps([side]), json.dumps(sources), chance)
 
-    def fresh(self, sources: Sequence[str]) -> Iterator[Label]:
+    def fresh(self, sources: Sequence[str]) -> Iterator[LearnableLabel]:
         """Yield the labels that do not judge and could, for no model has learnt them, one text after the other."""
         return self._labels(_JUDGING, json.dumps(["train", VALIDATION]), json.dumps(sources), _POSSIBLE)
 
@@ -214,9 +214,9 @@ class LatestLabels:
         count: int = self._file.execute(_APART, (json.dumps(sources),)).fetchone()[0]
         return count
 
-    def _labels(self, query: str, *values: str | float) -> Iterator[Label]:
+    def _labels(self, query: str, *values: str | float) -> Iterator[LearnableLabel]:
         rows = (
-            Label(source, name, words, _emotions(emotions), _emotions(annotated), *others)
+            LearnableLabel(source, name, words, _emotions(emotions), _emotions(annotated), *others)
             for source, name, words, emotions, annotated, *others in self._file.execute(query, values)
         )
         for _, of_text in groupby(rows, key=attrgetter("identity")):

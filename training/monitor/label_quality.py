@@ -21,7 +21,7 @@ from training.data.text_forms import as_spoken
 from training.evaluate.breakdowns import weighted_f1
 from training.evaluate.metrics import counts, f1_scores, interval, resampled_f1
 from training.evaluate.predictor import Served, open_served
-from training.labels.latest_labels import ENGLISH, Label, one_a_text, source_of
+from training.labels.latest_labels import ENGLISH, LearnableLabel, one_a_text, source_of
 from training.labels.table import in_order
 from training.retrain.run_history import Learnt, learnt_labels
 
@@ -70,14 +70,14 @@ def measure_champion(engine: Engine, months: int) -> tuple[str, list[Month]]:
         return row.version, [_measured(month, _judging(labels[month]), served) for month in last]
 
 
-def _judging(labels: Sequence[Label]) -> list[Label]:
+def _judging(labels: Sequence[LearnableLabel]) -> list[LearnableLabel]:
     """Return one label a text."""
     return list(one_a_text(sorted(labels, key=attrgetter("identity"))))
 
 
-def _held_out(engine: Engine, known: Learnt) -> Mapping[str, list[Label]]:
+def _held_out(engine: Engine, known: Learnt) -> Mapping[str, list[LearnableLabel]]:
     """Return the last label of each annotator, text and month, where the text judges, by months."""
-    last: dict[tuple[str, str, str], Label] = {}
+    last: dict[tuple[str, str, str], LearnableLabel] = {}
     learnt_texts = set()
     with database_problems(), engine.connect() as connection:
         for row in connection.execute(in_order()):
@@ -87,7 +87,7 @@ def _held_out(engine: Engine, known: Learnt) -> Mapping[str, list[Label]]:
             if source in known.whole:
                 learnt_texts.add(name)
             if side_of(name, row.session_id or "") == "holdout" and not known.texts.holds(name):
-                label = Label(
+                label = LearnableLabel(
                     source=source,
                     identity=name,
                     text=row.text,
@@ -95,14 +95,14 @@ def _held_out(engine: Engine, known: Learnt) -> Mapping[str, list[Label]]:
                     annotated=frozenset(row.annotated),
                 )
                 last[f"{row.labelled_at:%Y-%m}", name, row.coder] = label
-    found: dict[str, list[Label]] = defaultdict(list)
+    found: dict[str, list[LearnableLabel]] = defaultdict(list)
     for (month, name, _), label in last.items():
         if label.annotated and name not in learnt_texts:
             found[month].append(label)
     return found
 
 
-def _measured(month: str, labels: Sequence[Label], served: Served) -> Month:
+def _measured(month: str, labels: Sequence[LearnableLabel], served: Served) -> Month:
     texts = [as_spoken(label.text) for label in labels]
     targets, annotated = (_table(labels, there) for there in (lambda it: it.emotions, lambda it: it.annotated))
     counted = counts(served.scores(served.logits(texts)), targets, served.rule, annotated > 0)
@@ -117,5 +117,5 @@ def _measured(month: str, labels: Sequence[Label], served: Served) -> Month:
     )
 
 
-def _table(labels: Sequence[Label], emotions: Callable[[Label], Collection[str]]) -> np.ndarray:
+def _table(labels: Sequence[LearnableLabel], emotions: Callable[[LearnableLabel], Collection[str]]) -> np.ndarray:
     return np.array([[emotion in emotions(label) for emotion in EMOTIONS] for label in labels], np.float32)

@@ -21,7 +21,7 @@ from training.data.leakage import Leak, LeakListing, NearTexts
 from training.data.tables import read_table
 from training.errors import UnusableData, UnusableOutput
 from training.evaluate.behaviour import guarded_lines
-from training.labels.latest_labels import FRESH, HOLDOUT, VALIDATION, Label, LatestLabels, one_a_text
+from training.labels.latest_labels import FRESH, HOLDOUT, VALIDATION, LatestLabels, LearnableLabel, one_a_text
 from training.retrain.run_history import Learnt
 
 REFUSED: Final = "refused.csv"
@@ -197,7 +197,7 @@ class _Tables:
         self._folder = folder
         self._digest = hashlib.sha256()
 
-    def put(self, name: str, labels: Iterable[Label]) -> int:
+    def put(self, name: str, labels: Iterable[LearnableLabel]) -> int:
         """Write labels into a table of that name, unless there are none; return their number."""
         split = {VALIDATION: VALIDATION, HOLDOUT: HOLDOUT, FRESH: HOLDOUT}.get(name, "train")
         rows, file = 0, self._file(name)
@@ -231,7 +231,9 @@ class _Tables:
         return self._folder / f"{name}.jsonl"
 
 
-def _without_leaks(source: str, labels: Iterable[Label], near: NearTexts, listing: LeakListing) -> Iterator[Label]:
+def _without_leaks(
+    source: str, labels: Iterable[LearnableLabel], near: NearTexts, listing: LeakListing
+) -> Iterator[LearnableLabel]:
     """Yield the labels on texts that are near none of others; list those that are."""
     for row, label in enumerate(labels):
         if hit := near.nearest(label.text):

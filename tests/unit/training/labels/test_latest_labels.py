@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from schemas.emotions import EMOTIONS
 from training.data.splits import SHARE, VALIDATION, identity, is_held_out, split_of
-from training.labels.latest_labels import Label, one_a_text, source_of
+from training.labels.latest_labels import LearnableLabel, one_a_text, source_of
 
 ALL = frozenset(EMOTIONS)
 TEXTS = ["это безобразие", "Это безобразие!", "спасибо вам", "ну где мой заказ"]
 
 
-def label(text: str, *emotions: str, annotated: frozenset[str] = ALL) -> Label:
-    return Label("calls", identity(text), text, frozenset(emotions), annotated)
+def label(text: str, *emotions: str, annotated: frozenset[str] = ALL) -> LearnableLabel:
+    return LearnableLabel("calls", identity(text), text, frozenset(emotions), annotated)
 
 
 def test_a_text_is_judged_once_however_it_is_spelled() -> None:
