@@ -66,6 +66,11 @@ def part_id(message_id: str, number: int) -> str:
     return message_id if number == 1 else f"{message_id}#{number:04}"
 
 
+def message_of(part: str) -> str:
+    """Return the id of the message that a part is of, by the part's id; another id is returned as it is."""
+    return re.sub(r"#\d{4,}$", "", part)
+
+
 def cut_text(text: str) -> list[tuple[str, Cut | None]]:
     """Cut a text into parts of at most MAX_WORDS words, each with how it was cut; a shorter text stays as it is."""
     words = [(match.start(), match.end()) for match in _WORD.finditer(text)]

@@ -8,6 +8,7 @@ from sqlalchemy import (
     DateTime,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -56,7 +57,11 @@ emotion_results = Table(
     Column("speaker", Text, comment="Who spoke: agent, customer, a channel"),
     Column("role", Text, comment="Who spoke: agent or customer; NULL where neither message nor channel tells"),
     Column("segment", Integer, comment="Position in the session"),
-    Column("text", Text, nullable=False, comment="The text as received, without NUL characters"),
+    Column(
+        "text",
+        Text,
+        comment="The text as received, without NUL characters and what is redacted; NULL where it is not kept",
+    ),
     Column("language", Text, comment="BCP 47 tag, or as the message says; NULL where it names none"),
     Column("asr_confidence", REAL, comment="The recognizer's own, 0 to 1"),
     Column("attributes", JSONB, comment="All else that the message says of it: channel, agent, tenant"),
@@ -111,6 +116,7 @@ emotion_results = Table(
         server_default="1",
         comment="Windows in which the model read the text; of several, each score is the highest, neutral's the lowest",
     ),
+    Column("text_hash", LargeBinary, comment="SHA-256 of the text, where that is kept in place of it"),
     # The id first: a question for an id alone uses the index, too.
     PrimaryKeyConstraint("transcript_id", "source"),
     Index(None, "emotions", postgresql_using="gin"),
@@ -162,8 +168,9 @@ shadow_results = Table(
         for emotion in EMOTIONS
     ),
     _moment("scored_at", "When the row was written", now=True),
-    # A comparison asks for all of one version.
+    # A comparison asks for all of one version, an erasure for all of one transcript.
     PrimaryKeyConstraint("model_version", "transcript_id", "source"),
+    Index(None, "transcript_id", "source"),
     comment="What a candidate says of transcripts that the serving model has scored",
 )
 
@@ -226,6 +233,22 @@ forgotten_labels = Table(
     Column("labels", BigInteger, nullable=False, comment="How many labels were deleted"),
     Column("texts", BigInteger, nullable=False, comment="How many texts they were about"),
     comment="Each deletion of labels by `labels forget`; it holds no text",
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=True, comment="Counts the marks"),
+    _moment("erased_at", "When it was erased", now=True),
+    Column("erased_by", Text, nullable=False, server_default=text("session_user"), comment="Who asked for it"),
+    Column(
+        "digest", LargeBinary, comment="SHA-256 of session or transcript, NUL and the name; NULL where all are meant"
+    ),
+    Column("source", Text, comment="The source that is meant; NULL where all are"),
+    _moment("said_before", "Only what was said before then; NULL where all of it is meant", nullable=True),
+    CheckConstraint("digest IS NOT NULL OR said_before IS NOT NULL", name="not_everything"),
+    Index(None, "digest"),
+    comment="What `emotion-worker erase` erased; neither a replay nor an import brings it back",
 )
 
 model_versions = Table(

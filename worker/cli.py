@@ -94,6 +94,34 @@ app.command(
     """,
 )
 app.command(
+    "worker.commands.erase:erase",
+    help="""Erase for good what people said: rows, shadow rows, labels. No replay and no import brings them back.
+
+    The answer names the other places that hold words, and what to do there; see docs/privacy.md. What was stopped goes
+    on with the same command.
+
+    For example:
+
+        emotion-worker erase --session call-17 --dry-run
+        emotion-worker erase --session call-17 --by "privacy officer"
+        emotion-worker erase --transcript 0f8fad5b-d9cb-469f-a165-70867728950e
+        emotion-worker erase --before 2026-01-01
+    """,
+)
+app.command(
+    "worker.commands.prune:prune",
+    help="""Delete rows and shadow rows that are old, a few at a time; labels stay.
+
+    Workers and queries go on meanwhile. Messages that come again are stored again, until the next pass. SIGTERM and
+    Ctrl-C end it after the batch in hand, and the same command goes on.
+
+    For example:
+
+        emotion-worker prune --older-than 90d
+        emotion-worker prune --older-than 90d --every 1d
+    """,
+)
+app.command(
     "worker.commands.demo:demo",
     help="""Show the whole flow here: broker and database from wheels, sample calls, the released model.
 

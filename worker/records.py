@@ -138,12 +138,12 @@ class Written(NamedTuple):
     """Records that were left out, since the row is of a newer record."""
     deleted: int = 0
     """Rows that tombstones deleted, or that a message had before it came again in fewer parts."""
+    erased: int = 0
+    """Records that were left out, since they were erased for good."""
 
-    def plus(self, *, rows: int = 0, overwritten: int = 0, outdated: int = 0, deleted: int = 0) -> "Written":
+    def plus(self, **more: int) -> "Written":
         """Return the sum of both."""
-        return Written(
-            self.rows + rows, self.overwritten + overwritten, self.outdated + outdated, self.deleted + deleted
-        )
+        return Written(*map(sum, zip(self, Written(**more), strict=True)))
 
 
 @dataclass(slots=True)

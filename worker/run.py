@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from registry.versions import ModelVersion
+from schemas.kept_text import Keeping
 from schemas.normalization import NORMALIZER
 from worker.backoff import Stopped, wait_for
 from worker.batching import Batcher
@@ -172,6 +173,7 @@ def _assemble(shared: Shared, classifier: Classifier | None, make: MakeWorker) -
         channel_roles=settings.channel_roles,
         most_in_a_row=most_in_a_row,
         delete=settings.kafka_tombstones == "delete",
+        keeping=Keeping(settings.store_text, settings.redact),
     )
     beside = _shadow(settings, metrics, stack)
     tracing = open_tracing()

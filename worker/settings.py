@@ -1,5 +1,6 @@
 """Settings of the worker: environment variables, or files of the same names in /run/secrets."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -9,6 +10,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from registry.settings import EnvironmentSettings
 from schemas.bundle import Neutral
+from schemas.kept_text import StoreText
+from schemas.redaction import Secret
 from schemas.roles import Role, roles_by_channel
 from worker.errors import ConfigurationError
 
@@ -18,6 +21,7 @@ Positive = Annotated[int, Field(gt=0)]
 Word = Annotated[str, Field(pattern=r"^[a-z]+$")]
 ByChannel = BeforeValidator(lambda value: roles_by_channel(value) if isinstance(value, str) else value)
 Extensions = BeforeValidator(lambda value: _pairs(value) if isinstance(value, str) else value)
+ByCommas = BeforeValidator(lambda value: re.findall(r"[^\s,]+", value) if isinstance(value, str) else value)
 EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 
 
@@ -126,6 +130,12 @@ class Settings(EnvironmentSettings):
     channel_roles: Annotated[Mapping[str, Role], NoDecode, ByChannel] = {}
     """Who speaks on which channel, such as 0=agent,1=customer, for transcripts that name no role, by `channel` among
     their attributes or a speaker such as channel-0."""
+
+    store_text: StoreText = "yes"
+    """What a row keeps of its text: all of it, its SHA-256 as text_hash, or nothing. Rows without a text cannot be
+    scored again by `rescore`, nor drawn for labelling."""
+    redact: Annotated[tuple[Secret, ...], NoDecode, ByCommas] = ()
+    """Numbers to take out of a text before it is stored, such as card,phone,passport. The model reads them still."""
 
     shadow: Literal["off", "candidate"] = "off"
     """candidate: the newest candidate of the registry scores a share of what is stored too, into shadow_results, with

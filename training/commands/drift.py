@@ -8,10 +8,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from cyclopts import Parameter, validators
 
+from schemas.durations import duration
 from training.database import connect
 from training.errors import UnusableOutput
 from training.monitor.drift import compare
-from training.monitor.windows import duration, read_windows
+from training.monitor.windows import read_windows
 
 DRIFTED: Final = 1
 """Exit code."""

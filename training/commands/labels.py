@@ -22,7 +22,7 @@ from training.labels import Blind, Strategy
 from training.labels.context import add_context, hide_answers
 from training.labels.sets import labels_of
 from training.labels.sheets import require_writer, write_sheet
-from training.labels.table import list_labels, stats, store
+from training.labels.table import Stored, list_labels, stats, store
 from training.labels.tasks import draw, scorer, write
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ def import_(  # noqa: PLR0913 - the command's options.
     if (reading.bad and not reading.placed) or (strict and wrong):
         raise UnusableData(f"{file}: nothing was imported, {wrong} rows are bad")
     stored = store(connect(), reading.labels)
-    print(  # noqa: T201 - as above.
-        f"{file}: {stored.new} labels new, {stored.changed} changed, {stored.as_before} as before, {_rest(reading)}"
-    )
+    print(f"{file}: {_told(stored)}, {_rest(reading)}")  # noqa: T201 - as above.
 
 
 def list_(
@@ -179,9 +177,12 @@ def import_sets(name: str, /, *names: str) -> None:
     engine = connect()
     for examples in sets:
         stored = store(engine, labels_of(examples))
-        print(  # noqa: T201 - the command's answer.
-            f"{examples.source}: {stored.new} labels new, {stored.changed} changed, {stored.as_before} as before"
-        )
+        print(f"{examples.source}: {_told(stored)}")  # noqa: T201 - the command's answer.
+
+
+def _told(stored: Stored) -> str:
+    erased = f", {stored.erased} left out since they were erased" if stored.erased else ""
+    return f"{stored.new} labels new, {stored.changed} changed, {stored.as_before} as before{erased}"
 
 
 def _minute(moment: datetime | None) -> str:

@@ -36,7 +36,7 @@ def add_context(engine: Engine, tasks: Sequence[dict[str, Any]]) -> None:
     sessions = {task["data"]["session_id"] for task in tasks if task["data"].get("session_id")}
     query = (
         select(_RESULTS.transcript_id, _RESULTS.source, _RESULTS.session_id, _RESULTS.speaker, _RESULTS.text)
-        .where(_RESULTS.session_id.in_(sessions))
+        .where(_RESULTS.session_id.in_(sessions), _RESULTS.text.is_not(None))
         .order_by(_RESULTS.segment.asc().nulls_last(), _RESULTS.spoken_at, _RESULTS.transcript_id)
     )
     calls: dict[tuple[str, str], list[str]] = defaultdict(list)

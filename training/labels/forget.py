@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, insert, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, exists, select, true
 
+from registry.erasures import delete_labels, labels_of
 from registry.postgres import database_problems
-from schemas.tables import emotion_results, forgotten_labels, labelled_texts
+from schemas.tables import forgotten_labels, labelled_texts
 from training.data.splits import identity
 from training.errors import UnusableRecipe
 
@@ -68,9 +69,7 @@ def forget(engine: Engine, chosen: Chosen, *, by: str | None = None, dry_run: bo
         found = dict(_found(connection, chosen))
         texts = {identity(text): text for text in found.values()}
         if found and not dry_run:
-            connection.execute(delete(labelled_texts).where(_COLUMNS.id == func.any(list(found))))
-            note = {"kind": chosen.kind, "labels": len(found), "texts": len(texts)}
-            connection.execute(insert(forgotten_labels).values(note | ({"forgotten_by": by} if by else {})))
+            delete_labels(connection, found, texts=len(texts), kind=chosen.kind, by=by)
     return Forgotten(len(found), texts)
 
 
@@ -112,14 +111,5 @@ def _condition(chosen: Chosen) -> ColumnElement[bool]:
     if chosen.origin is not None:
         condition &= _COLUMNS.origin == chosen.origin
     if chosen.session is not None:
-        results = emotion_results.c
-        about = (results.transcript_id == _COLUMNS.transcript_id) & (
-            _COLUMNS.source.is_(None) | (results.source == _COLUMNS.source)
-        )
-        own: ColumnElement[bool] = _COLUMNS.session_id == chosen.session
-        if chosen.source is not None:
-            about &= results.source == chosen.source
-            own &= _COLUMNS.source.is_(None) | (_COLUMNS.source == chosen.source)
-        # Results are swept after a while, and tables may name a session that the worker never saw.
-        condition &= or_(own, exists().where(about, results.session_id == chosen.session))
+        condition &= labels_of(chosen.session, chosen.source)
     return condition

@@ -23,7 +23,7 @@ _START_ANEW: Final = (
 _ELSEWHERE: Final = (
     "backups and dumps of the database hold the rows: let them expire, and forget again after a restore",
     "imported files, those of `labels export` and Label Studio hold texts: delete them, or an import brings them back",
-    "rows of emotion_results, records in Kafka and dead letters are no labels: delete them by themselves",
+    "rows of emotion_results go by `emotion-worker erase`; records in Kafka and dead letters when their retention ends",
 )
 
 

@@ -32,10 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from registry.erasures import share_marks
 from registry.postgres import database_problems
 from schemas.emotions import EMOTIONS
 from schemas.tables import emotion_results, labelled_texts
 from training.label_files.label import Label
+from training.labels.erased import without_erased
 
 _COLUMNS = labelled_texts.c
 _CODER = func.coalesce(func.nullif(_COLUMNS.annotator, ""), _COLUMNS.origin).label("coder")
@@ -45,11 +47,12 @@ _ANSWER = ("emotions", "annotated", "transcript_id")
 
 
 class Stored(NamedTuple):
-    """How many labels were new, took the place of an earlier one, or changed nothing."""
+    """How many labels were new, took the place of an earlier one, changed nothing, or were erased for good."""
 
     new: int
     changed: int
     as_before: int
+    erased: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,15 @@ def store(engine: Engine, labels: Sequence[Label]) -> Stored:
     """
     now = datetime.now(UTC)
     with database_problems(), engine.begin() as connection:
-        last = _with_sessions(connection, _without_repeats(labels))
+        share_marks(connection)
+        every = _with_sessions(connection, _without_repeats(labels))
+        last = without_erased(connection, every)
         fresh = [
             *_upsert(connection, [label for label in last if label.labelled_at is None], now),
             *_upsert(connection, [label for label in last if label.labelled_at is not None], now),
         ]
-    return Stored(sum(fresh), len(fresh) - sum(fresh), len(labels) - len(fresh))
+    erased = len(every) - len(last)
+    return Stored(sum(fresh), len(fresh) - sum(fresh), len(labels) - len(fresh) - erased, erased)
 
 
 def latest() -> Select[Any]:

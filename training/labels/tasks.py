@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, RowMapping, func, select
+from sqlalchemy import Connection, Engine, RowMapping, exists, func, select
 
 from registry.postgres import database_problems
 from schemas.emotions import EMOTIONS
@@ -76,8 +76,8 @@ def draw(  # noqa: PLR0913 - what is drawn, and how.
         raise UnusableRecipe("disagreement is between two models: name the other one's bundle with --against")
     with database_problems(), engine.connect() as connection:
         rows = list(_first(_unlabelled(connection, seed), max(count, min(count * _POOL, _LARGEST_POOL))))
-    if not rows:
-        raise UnusableData("emotion_results holds no text that is not labelled yet. Let the worker run first")
+        if not rows:
+            raise UnusableData(_why_none(connection))
     share = 1.0 if strategy == "random" else random_share
     numbers = np.random.default_rng(seed).random(len(rows))
     drawn, chances = draw_by_chance(_scores(engine, strategy, rows, other), numbers, count, share)
@@ -133,6 +133,13 @@ def _scores(
     return scores
 
 
+def _why_none(connection: Connection) -> str:
+    said = "emotion_results holds no text that is not labelled yet. "
+    if connection.scalar(select(exists().where(_RESULTS.text.is_(None)))):
+        return said + "Rows without a text are there: set WORKER_STORE_TEXT=yes for the worker and let it run"
+    return said + "Let the worker run first"
+
+
 def _unlabelled(connection: Connection, seed: int) -> Iterator[RowMapping]:
     """Yield results whose texts nobody has labelled, in an order that is drawn at random for each text."""
     done = {normalize(text) for text in connection.scalars(select(labelled_texts.c.text))}
@@ -141,7 +148,7 @@ def _unlabelled(connection: Connection, seed: int) -> Iterator[RowMapping]:
     # Texts without words have no probabilities.
     query = (
         select(emotion_results)
-        .where(_PROBABILITIES[0].is_not(None))
+        .where(_PROBABILITIES[0].is_not(None), _RESULTS.text.is_not(None))
         .order_by(func.md5(func.concat(str(seed), _RESULTS.text)), _RESULTS.transcript_id, _RESULTS.source)
     )
     streamed = connection.execution_options(stream_results=True, yield_per=1_000)

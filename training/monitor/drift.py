@@ -46,14 +46,14 @@ class Sample(NamedTuple):
     """n rows of results.
 
     Attributes:
-        texts: n, as received.
+        texts: n, as received; None where they were not kept.
         scores: n x 7; NaN where the text was empty.
         assigned: n x 7, True where the row carries the emotion.
         models: n, what scored each: the version, and the convention of labels, since scores differ by either.
         sessions: n, the call that each belongs to; a name of its own where none is known.
     """
 
-    texts: Sequence[str]
+    texts: Sequence[str | None]
     scores: NDArray[np.float32]
     assigned: NDArray[np.bool_]
     models: Sequence[str]
@@ -158,9 +158,7 @@ def compare(reference: Sample, window: Sample, *, level: float = LEVEL, floor: f
         if len(sample.texts) < FEWEST:
             raise UnusableData(f"the {name} holds {len(sample.texts)} rows, {FEWEST} are needed: take a longer one")
     # Both stretches in a row, and their calls numbered.
-    texts, models = (
-        [*before, *now] for before, now in ((reference.texts, window.texts), (reference.models, window.models))
-    )
+    texts, models = [*reference.texts, *window.texts], [*reference.models, *window.models]
     now = np.arange(len(texts)) >= len(reference.texts)
     names, calls = np.unique([*reference.sessions, *window.sessions], return_inverse=True)
     call_is_now = np.zeros(len(names), np.bool_)
@@ -242,13 +240,14 @@ def _of_model(reference: Sample, window: Sample, scored: Mask) -> Iterator[Measu
         yield Measure(f"rows with {emotion}", assigned[:, at], scored, "h")
 
 
-def _of_texts(texts: Sequence[str], in_vocabulary: Mask) -> Iterator[Measure]:
-    everywhere = np.ones(len(texts), np.bool_)
+def _of_texts(kept: Sequence[str | None], in_vocabulary: Mask) -> Iterator[Measure]:
+    is_kept: Mask = np.array([text is not None for text in kept])
+    texts = [text or "" for text in kept]
     words = [_WORD.findall(normalize(text)) for text in texts]
     known = {word for at in np.flatnonzero(in_vocabulary).tolist() for word in words[at]}
     lengths = np.array([len(row) for row in words])
     unknown = np.array([sum(word not in known for word in row) for row in words])
-    yield Measure("words a text", lengths, everywhere, "D")
+    yield Measure("words a text", lengths, is_kept, "D")
     yield Measure("unknown words a text", unknown / np.maximum(lengths, 1), ~in_vocabulary & (lengths > 0), "D")
     patterns: list[tuple[str, re.Pattern[str], Callable[[str], str]]] = [
         ("a filler", _FILLER, str.lower),
@@ -257,5 +256,5 @@ def _of_texts(texts: Sequence[str], in_vocabulary: Mask) -> Iterator[Measure]:
     ]
     for name, pattern, form in patterns:
         yield Measure(
-            f"texts with {name}", np.array([bool(pattern.search(form(text))) for text in texts]), everywhere, "h"
+            f"texts with {name}", np.array([bool(pattern.search(form(text))) for text in texts]), is_kept, "h"
         )

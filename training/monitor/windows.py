@@ -1,6 +1,5 @@
 """Stretches of results, read from Postgres for a comparison."""
 
-import re
 from datetime import timedelta
 from typing import Final
 
@@ -11,13 +10,11 @@ from registry.postgres import database_problems
 from schemas.emotions import EMOTIONS
 from schemas.tables import emotion_results
 from training.database import connect
-from training.errors import UnusableRecipe
 from training.monitor.drift import Sample
 
 MOST: Final = 20_000
 """Rows of a stretch that are read: what is worth an alarm shows in them."""
 
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _STORED: Final = emotion_results.c
 # Of a transcript without a session nothing is known but itself.
 _SESSION: Final = func.concat_ws("/", _STORED.source, func.coalesce(_STORED.session_id, _STORED.transcript_id))
@@ -26,18 +23,6 @@ _COLUMNS: Final = [
     _SESSION.label("session"),
     *(_STORED[name] for name in EMOTIONS),
 ]
-
-
-def duration(text: str) -> timedelta:
-    """Return what "7d" means; minutes, hours, days and weeks are known by their first letter.
-
-    Raises:
-        UnusableRecipe: it means nothing.
-    """
-    said = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text.strip())
-    if not said:
-        raise UnusableRecipe(f"{text!r} is no stretch of time: write 90m, 12h, 7d or 2w")
-    return timedelta(**{_UNITS[said[2]]: int(said[1])})
 
 
 def read_windows(reference: timedelta, window: timedelta) -> tuple[Sample, Sample]:

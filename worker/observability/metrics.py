@@ -45,6 +45,9 @@ class Metrics:
             "Rows deleted by tombstones, or of a message that came again in fewer parts",
             registry=registry,
         )
+        self._erased = Counter(
+            "emotion_erased_records", "Records left out, since they were erased for good", registry=registry
+        )
         self._dead_letters = Counter(
             "emotion_dead_letters",
             "Records sent to the dead-letter topic",
@@ -155,6 +158,7 @@ class Metrics:
         self._outdated.inc(chunk.written.outdated)
         self._tombstones.inc(len(chunk.tombstones))
         self._deleted.inc(chunk.written.deleted)
+        self._erased.inc(chunk.written.erased)
         for utterance in all_parts(chunk.utterances):
             if utterance.not_scored:
                 self._not_scored.labels(utterance.not_scored).inc()

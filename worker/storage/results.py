@@ -14,11 +14,12 @@ from typing import Any, Final, cast
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from schemas.emotions import EMOTIONS
+from schemas.kept_text import KEEP_ALL, Keeping
 from schemas.roles import Role, role_of
-from worker.records import Identity, Record, Utterance, Written, all_parts, known_timestamp
+from worker.records import Identity, Utterance, Written, all_parts
 
 # What a message may be, column by column, with the Postgres type that binary COPY must be told.
 COLUMNS: Final = {
@@ -47,6 +48,7 @@ COLUMNS: Final = {
     "part": "int4",
     "cut": "text",
     "windows": "int2",
+    "text_hash": "bytea",
 }
 TYPES: Final = list(COLUMNS.values())
 NAMES: Final = ", ".join(COLUMNS)
@@ -90,18 +92,6 @@ _SWEEP: Final = f"""
         <> (first.processed_at = now(), first.kafka_topic, first.kafka_partition, first.kafka_offset)
 """  # noqa: S608 - the names are the constants above.
 
-_DELETE: Final = tuple(
-    text(f"""
-    DELETE FROM emotion_results AS result
-    USING unnest(CAST(:ids AS text[]), CAST(:topics AS text[]), CAST(:timestamps AS bigint[]))
-        AS tombstone (transcript_id, topic, kafka_timestamp)
-    WHERE result.{column} = tombstone.transcript_id AND result.kafka_topic = tombstone.topic
-      AND result.kafka_timestamp <= tombstone.kafka_timestamp
-    """)  # noqa: S608 - the columns are constants.
-    for column in ("transcript_id", "message_id")
-)
-"""The first row of a message, and its further ones."""
-
 
 class RowWriter:
     """Writes rows on the connection of one storage thread.
@@ -113,11 +103,13 @@ class RowWriter:
     Args:
         normalizer: version of the text normalizer, written into each row.
         channel_roles: roles of speakers by channel, for transcripts that name no role.
+        keeping: what rows keep of texts.
     """
 
-    def __init__(self, normalizer: str, channel_roles: Mapping[str, Role]) -> None:
+    def __init__(self, normalizer: str, channel_roles: Mapping[str, Role], keeping: Keeping = KEEP_ALL) -> None:
         self._normalizer = normalizer
         self._channel_roles = channel_roles
+        self._keeping = keeping
         self._straight = True
 
     def write(
@@ -153,6 +145,7 @@ class RowWriter:
     def row(self, item: Utterance, model_version: str, convention: str) -> tuple[Any, ...]:
         """Return the values of an utterance's row, in the order of `COLUMNS`."""
         transcript, record = item.transcript, item.record
+        kept = self._keeping.keep(transcript.text)
         return (
             item.id,
             item.source,
@@ -160,7 +153,7 @@ class RowWriter:
             transcript.speaker,
             role_of(transcript, self._channel_roles),
             transcript.segment,
-            transcript.text,
+            kept.text,
             transcript.language,
             transcript.asr_confidence,
             transcript.attributes,
@@ -179,6 +172,7 @@ class RowWriter:
             item.part,
             item.cut,
             item.windows,
+            kept.hash,
         )
 
 
@@ -215,52 +209,6 @@ def _array(names: tuple[str, ...]) -> bytes:
         return pack("!iiI", 0, 0, oid)
     encoded = [name.encode() for name in names]
     return pack("!iiIii", 1, 0, oid, len(names), 1) + b"".join(pack("!i", len(name)) + name for name in encoded)
-
-
-def delete_rows(connection: Connection, tombstones: Iterable[Record]) -> int:
-    """Delete the rows of messages whose id is the key of a tombstone of their topic, and that are no newer.
-
-    Returns:
-        How many rows were deleted.
-
-    Raises:
-        psycopg.Error: the database refuses, or cannot be reached.
-    """
-    named = [(name, record) for record in tombstones if (name := named_by(record))]
-    if not named:
-        return 0
-    asked = {
-        "ids": [name for name, _ in named],
-        "topics": [record.topic for _, record in named],
-        "timestamps": [known_timestamp(record.timestamp) for _, record in named],
-    }
-    return sum(connection.execute(statement, asked).rowcount for statement in _DELETE)
-
-
-def without_deleted(utterances: Sequence[Utterance], tombstones: Iterable[Record]) -> list[Utterance]:
-    """Return the utterances of a chunk that no later tombstone of the chunk deletes.
-
-    Later is what has a later timestamp; of equal ones, what has a later offset.
-    """
-    last: dict[tuple[str, str], tuple[int, int]] = {}
-    for record in tombstones:
-        if name := named_by(record):
-            place = (record.topic, name)
-            last[place] = max(last.get(place, (-1, -1)), (known_timestamp(record.timestamp), record.offset))
-    return [
-        item
-        for item in utterances
-        if (item.timestamp, item.record.offset) > last.get((item.record.topic, item.id), (-2, -1))
-    ]
-
-
-def named_by(tombstone: Record) -> str | None:
-    """Return the transcript's id that a tombstone's key holds; None where the key cannot be one."""
-    key = tombstone.key or b""
-    try:
-        return key.decode() if key and b"\0" not in key else None
-    except UnicodeDecodeError:
-        return None
 
 
 def _newest(utterances: Iterable[Utterance]) -> tuple[dict[Identity, Utterance], Written]:

@@ -30,6 +30,7 @@ from schemas.tables import emotion_results, model_versions
 from worker.inference.assign import Scored
 from worker.records import Classifier, Identity
 from worker.storage.database import database_problems
+from worker.storage.row_conditions import said_since, without_a_time
 
 _COLUMNS: Final = emotion_results.c
 _KEY: Final = (_COLUMNS.transcript_id, _COLUMNS.source)
@@ -53,12 +54,15 @@ _ARRAYS: Final = ", ".join(
 _SCORED: Final = f"unnest({_ARRAYS}) AS scored (transcript_id, source, emotions, {', '.join(EMOTIONS)}, windows)"
 _SCORES: Final = ", ".join(f"scored.{name}" for name in EMOTIONS)
 
-# By key, so that two workers that replay each other's rows lock them in one order.
+# By key, so that two workers that replay each other's rows lock them in one order. The row of the transcript is locked
+# against its deletion: what is erased or pruned meanwhile leaves no scores behind.
 _SHADOW: Final = text(f"""
     INSERT INTO shadow_results (transcript_id, source, model_version, convention, emotions, {", ".join(EMOTIONS)})
     SELECT scored.transcript_id, scored.source, :model_version, :convention, CAST(scored.emotions AS text[]),
            {_SCORES}
-    FROM {_SCORED} ORDER BY scored.transcript_id, scored.source
+    FROM {_SCORED} JOIN emotion_results AS result USING (transcript_id, source)
+    ORDER BY scored.transcript_id, scored.source
+    FOR KEY SHARE OF result
     ON CONFLICT (model_version, transcript_id, source) DO UPDATE
     SET convention = excluded.convention, emotions = excluded.emotions,
         {", ".join(f"{name} = excluded.{name}" for name in EMOTIONS)}, scored_at = now()
@@ -117,7 +121,7 @@ class ShadowStore:
             return versions.candidate(connection)
 
     def write(self, model_version: str, convention: str, scored: Sequence[Scored]) -> None:
-        """Store what a candidate says; the last of an identity wins, as in `emotion_results`.
+        """Store what a candidate says of rows that are still there; the last of an identity wins.
 
         Raises:
             Away: the database cannot be reached; the call may be repeated.
@@ -133,7 +137,7 @@ class RescoreStore:
         engine: where the tables are.
         since: time from which transcripts count.
         classifier: the model; rows that name it and its convention, and carry neutral by its rule, are done. Rows of
-            another language than its own are left alone.
+            another language than its own are left alone, as are rows whose text was not kept.
         created_at: when that model was made: what a later one has scored is left alone.
         every_convention: whether rows of other conventions of labels are taken too, and moved to the model's.
     """
@@ -160,7 +164,7 @@ class RescoreStore:
             Away: the database cannot be reached; so does each method.
         """
         with database_problems(), self._engine.connect() as connection:
-            query = select(func.count()).where(_said_since(self._since), *self._older(connection))
+            query = select(func.count()).where(said_since(self._since), *self._older(connection))
             return connection.execute(query).scalar_one()
 
     def page(self, after: Place | None) -> Page | None:
@@ -177,7 +181,7 @@ class RescoreStore:
                     return page
                 after = None
             behind = tuple_(*_KEY) > tuple_(*after.identity) if after else true()
-            return self._next(connection, _KEY, and_(_without_a_time(self._since), behind))
+            return self._next(connection, _KEY, and_(without_a_time(self._since), behind))
 
     def _next(
         self, connection: Connection, order: Sequence[ColumnElement[Any]], behind: ColumnElement[bool]
@@ -205,7 +209,7 @@ class RescoreStore:
             connection.exec_driver_sql(_LET_GO)
             rows = connection.execute(
                 select(*_KEY, _COLUMNS.text)
-                .where(tuple_(*_KEY).in_(identities), _said_since(self._since), *self._older(connection))
+                .where(tuple_(*_KEY).in_(identities), said_since(self._since), *self._older(connection))
                 .order_by(*_KEY)
                 .with_for_update(skip_locked=True)
             )
@@ -225,16 +229,8 @@ class RescoreStore:
         done = [self._version, *connection.execute(newer).scalars()]
         differs = or_(_COLUMNS.convention != self._convention, _breaks(self._rule))
         otherwise = and_(_COLUMNS.model_version == self._version, differs)
-        return self._spoken, self._taken, or_(_COLUMNS.model_version.not_in(done), otherwise)
-
-
-def _said_since(since: datetime) -> ColumnElement[bool]:
-    return or_(_COLUMNS.spoken_at >= since, _without_a_time(since))
-
-
-def _without_a_time(since: datetime) -> ColumnElement[bool]:
-    """Return what holds of a row of which nobody knows when it was said: it counts when the row was written."""
-    return and_(_COLUMNS.spoken_at.is_(None), _COLUMNS.processed_at >= since)
+        older = or_(_COLUMNS.model_version.not_in(done), otherwise)
+        return self._spoken, self._taken, _COLUMNS.text.is_not(None), older
 
 
 def _spoken_in(language: str) -> ColumnElement[bool]:
@@ -262,7 +258,7 @@ def conventions_since(engine: Engine, since: datetime) -> set[str]:
         Away: the database cannot be reached.
     """
     with database_problems(), engine.connect() as connection:
-        return set(connection.execute(select(_COLUMNS.convention).where(_said_since(since)).distinct()).scalars())
+        return set(connection.execute(select(_COLUMNS.convention).where(said_since(since)).distinct()).scalars())
 
 
 def registered(engine: Engine, version: str | None) -> ModelVersion | None:

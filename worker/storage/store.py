@@ -7,13 +7,17 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection, Engine, text
 
+from registry import erasures
+from schemas.kept_text import KEEP_ALL, Keeping
 from schemas.roles import NO_ROLES, Role
 from worker.records import Chunk, Claim, Claimed, Partition, Record, Rejected, Utterance, Written
 from worker.storage.bisect import bisect
 from worker.storage.database import database_problems
+from worker.storage.erase import without_erased
 from worker.storage.offsets import StoredOffset, Verdict, judge
-from worker.storage.results import RowWriter, delete_rows, without_deleted
+from worker.storage.results import RowWriter
 from worker.storage.row_limit import RowLimit
+from worker.storage.tombstones import delete_rows, without_deleted
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +40,10 @@ _CLAIM: Final = text("""
     RETURNING epoch, next_offset, topic_id
 """)
 
-# In one order, or two workers that store the same partitions could deadlock.
+# In one order, or two workers that store the same partitions could deadlock. Marks of what is erased wait until the
+# transaction ends.
 _LOCK: Final = text("""
-    SELECT topic, partition, epoch, next_offset
+    SELECT topic, partition, epoch, next_offset, pg_advisory_xact_lock_shared(:erasing)
     FROM consumer_offsets
     JOIN unnest(CAST(:topics AS text[]), CAST(:partitions AS int[])) AS chunk (topic, partition)
     USING (topic, partition)
@@ -47,15 +52,20 @@ _LOCK: Final = text("""
     FOR UPDATE OF consumer_offsets
 """)
 
+# A later statement than the lock's, so it sees each mark that the lock did not keep waiting.
 _MOVE: Final = text("""
-    UPDATE consumer_offsets AS stored
-    SET next_offset = moved.next_offset, topic_id = coalesce(moved.topic_id, stored.topic_id), updated_at = now()
-    FROM unnest(
-        CAST(:topics AS text[]), CAST(:partitions AS int[]), CAST(:next_offsets AS bigint[]), CAST(:topic_ids AS text[])
-    ) AS moved (topic, partition, next_offset, topic_id)
-    WHERE group_id = :group_id AND stored.topic = moved.topic AND stored.partition = moved.partition
-    AND (stored.next_offset, stored.topic_id)
-        IS DISTINCT FROM (moved.next_offset, coalesce(moved.topic_id, stored.topic_id))
+    WITH done AS (
+        UPDATE consumer_offsets AS stored
+        SET next_offset = moved.next_offset, topic_id = coalesce(moved.topic_id, stored.topic_id), updated_at = now()
+        FROM unnest(
+            CAST(:topics AS text[]), CAST(:partitions AS int[]), CAST(:next_offsets AS bigint[]),
+            CAST(:topic_ids AS text[])
+        ) AS moved (topic, partition, next_offset, topic_id)
+        WHERE group_id = :group_id AND stored.topic = moved.topic AND stored.partition = moved.partition
+        AND (stored.next_offset, stored.topic_id)
+            IS DISTINCT FROM (moved.next_offset, coalesce(moved.topic_id, stored.topic_id))
+    )
+    SELECT EXISTS (SELECT FROM erasures)
 """)
 
 _END_WAITS: Final = text("""
@@ -83,6 +93,7 @@ class ResultStore:
         channel_roles: roles of speakers by channel, for transcripts that name no role.
         most_in_a_row: stop when more rows than this are refused one after the other; None never does.
         delete: whether tombstones delete rows; else they are passed over.
+        keeping: what rows keep of texts.
     """
 
     def __init__(  # noqa: PLR0913 - what the operator can say of storing.
@@ -94,10 +105,11 @@ class ResultStore:
         channel_roles: Mapping[str, Role] = NO_ROLES,
         most_in_a_row: int | None = None,
         delete: bool = False,
+        keeping: Keeping = KEEP_ALL,
     ) -> None:
         self._engine = engine
         self._group_id = group_id
-        self._rows = RowWriter(normalizer, channel_roles)
+        self._rows = RowWriter(normalizer, channel_roles, keeping)
         self._delete = delete
         self._most_in_a_row = most_in_a_row
         self._row_limit = RowLimit()
@@ -136,8 +148,8 @@ class ResultStore:
         """Store a chunk's rows and move its offsets, or do nothing at all.
 
         Partitions that were claimed by another worker, or whose stored offset is not where the chunk begins, go to
-        ``chunk.fenced`` and their records are dropped. Rows that the database refuses, and tombstones, are found by
-        bisection and join ``chunk.rejected``.
+        ``chunk.fenced`` and their records are dropped. Records that were erased for good are left out. Rows that the
+        database refuses, and tombstones, are found by bisection and join ``chunk.rejected``.
 
         Args:
             chunk: classified; it is changed as said above.
@@ -148,12 +160,14 @@ class ResultStore:
             TooManyDeadLetters: ``bury`` says that the deployment is to blame.
         """
         with database_problems(), self._engine.begin() as connection:
-            self._move(connection, chunk)
+            marked = self._move(connection, chunk)
             utterances, undeleted, deleted = chunk.utterances, list[Rejected](), 0
             if self._delete and chunk.tombstones:
                 undeleted, deleted = self._delete_rows(connection, chunk.tombstones)
                 utterances = without_deleted(utterances, chunk.tombstones)
-            refused, written = self._insert(connection, utterances, chunk)
+            wanted = without_erased(connection, utterances) if marked else utterances
+            refused, written = self._insert(connection, wanted, chunk)
+            written = written.plus(erased=len(utterances) - len(wanted))
             refused = [*undeleted, *refused]
             bury([*chunk.rejected, *refused])
         # Only now, since a transaction that failed may be repeated with the same chunk.
@@ -163,12 +177,17 @@ class ResultStore:
         chunk.utterances = [item for item in chunk.utterances if id(item.record) not in culprits]
         chunk.tombstones = [record for record in chunk.tombstones if id(record) not in culprits]
 
-    def _move(self, connection: Connection, chunk: Chunk) -> None:
-        """Move the offsets first: it locks them, so that no claim comes between this and the commit."""
+    def _move(self, connection: Connection, chunk: Chunk) -> bool:
+        """Move the offsets first: it locks them, so that no claim comes between this and the commit.
+
+        Returns:
+            Whether anything was ever erased for good.
+        """
         partitions = sorted(chunk.next_offsets)
         if not partitions:
-            return
+            return False
         asked = {
+            "erasing": erasures.LOCK,
             "group_id": self._group_id,
             "topics": [partition.topic for partition in partitions],
             "partitions": [partition.partition for partition in partitions],
@@ -179,15 +198,16 @@ class ResultStore:
         }
         self._fence(chunk, rows)
         moved = [partition for partition in partitions if partition in chunk.next_offsets]
-        if moved:
-            offsets = {
-                "group_id": self._group_id,
-                "topics": [partition.topic for partition in moved],
-                "partitions": [partition.partition for partition in moved],
-                "next_offsets": [chunk.next_offsets[partition] for partition in moved],
-                "topic_ids": [self._topic_ids.get(partition) for partition in moved],
-            }
-            connection.execute(_MOVE, offsets)
+        if not moved:
+            return False
+        offsets = {
+            "group_id": self._group_id,
+            "topics": [partition.topic for partition in moved],
+            "partitions": [partition.partition for partition in moved],
+            "next_offsets": [chunk.next_offsets[partition] for partition in moved],
+            "topic_ids": [self._topic_ids.get(partition) for partition in moved],
+        }
+        return bool(connection.scalar(_MOVE, offsets))
 
     def _fence(self, chunk: Chunk, rows: Mapping[Partition, StoredOffset]) -> None:
         """Drop from a chunk the partitions whose offset it may not move."""

@@ -24,6 +24,7 @@ from worker.storage.bisect import bisect
 from worker.storage.database import connect
 from worker.storage.migrate import require_migrated
 from worker.storage.scores import Place, RescoreStore, Stored, conventions_since, registered, similar_versions
+from worker.storage.without_text import count_without_text
 from worker.swap.follower import fetch_version
 
 T = TypeVar("T")
@@ -163,6 +164,14 @@ def _conventions(present: Collection[str], manifest: Manifest) -> list[str]:
     return [name for name in manifest.tunings if name in present]
 
 
+def _warn_of_texts_left_out(rows: int) -> None:
+    if rows:
+        log.warning(
+            "rows whose texts were not kept keep their scores (WORKER_STORE_TEXT); to score them, read the topic again",
+            rows=rows,
+        )
+
+
 def rescore(settings: Settings, wanted: Wanted, stop: threading.Event) -> Outcome:
     """Score rows of older models again, each by the convention of labels that it has, or all by the one that is set.
 
@@ -193,6 +202,7 @@ def rescore(settings: Settings, wanted: Wanted, stop: threading.Event) -> Outcom
         else:
             present = wait_for("postgres", lambda: conventions_since(engine, wanted.since), stop)
             conventions = _conventions(present, bundle.manifest)
+        _warn_of_texts_left_out(wait_for("postgres", lambda: count_without_text(engine, wanted.since), stop))
         rows = left = 0
         for convention in conventions:
             classifier = load_classifier(settings.model_copy(update={"convention": convention}), bundle=bundle)

@@ -22,11 +22,12 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 GPU: dict[str, Any] = yaml.safe_load((ROOT / "compose.gpu.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("migrate", "worker")
+OURS = ("migrate", "worker", "prune")
 CONFINED = (*OURS, "trainer")
 LASTING = ("kafka", "postgres", "worker", "prometheus", "grafana", "label-studio")
 ONCE = ("topics", "migrate")
 PROFILES = {"prometheus": ["observability"], "grafana": ["observability"], "label-studio": ["labelling"]}
+PROFILES |= {"prune": ["retention"]}
 
 
 def stage(name: str) -> str:

@@ -1,54 +1,21 @@
 """A message of several parts has all of its rows, of one record, or none: on a real Postgres."""
 
-from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
 
 import pytest
-from chunks import Message, chunk_of, message, tombstone
-from fakes import StubClassifier
+from chunks import Message, message, tombstone
 from services import engine_fixture, wait_for
 from sqlalchemy import Engine, text
+from stored import Store, stored_fixture
 
-from worker.inference.model_slot import Serving
-from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claim, Partition, Rejected, Written
-from worker.stages import Inference
+from worker.records import Written
 from worker.storage.database import connect
-from worker.storage.store import ResultStore
-
-Store = Callable[..., Chunk]
 
 engine = engine_fixture(connect, "test")
 
 
-@pytest.fixture
-def stored(engine: Engine) -> Store:
-    """Stores records, each call in a chunk of its own, under the first claims of their partitions."""
-
-    def store(
-        *records: Message,
-        delete: bool = False,
-        group: str = "group",
-        meanwhile: Callable[[], None] = lambda: None,
-    ) -> Chunk:
-        buried: list[Rejected] = []
-
-        def bury(rejected: Sequence[Rejected]) -> None:
-            buried.extend(rejected)
-            meanwhile()
-
-        keeper = ResultStore(engine, group, normalizer="n-1", delete=delete)
-        partitions = {Partition(record.topic, record.partition) for record in records}
-        claimed = keeper.claim([Claim(partition, 0, None) for partition in partitions])
-        chunk = chunk_of(records, {answer.claim.partition: answer.epoch for answer in claimed})
-        chunk.expected = {answer.claim.partition: answer.next_offset for answer in claimed}
-        Inference(Serving(StubClassifier()), Metrics(), None)(chunk)
-        keeper.write(chunk, bury)
-        assert chunk.rejected == buried
-        return chunk
-
-    return store
+stored = stored_fixture()
 
 
 def call(moment: int, offset: int, *texts: str, partition: int = 0, **fields: Any) -> Message:

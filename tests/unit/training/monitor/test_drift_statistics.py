@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from functools import cache
 
 import numpy as np
 import pytest
 
 from schemas.emotions import EMOTIONS
-from training.errors import UnusableData, UnusableRecipe
+from training.errors import UnusableData
 from training.monitor.drift import FEWEST, Drift, Sample, compare
-from training.monitor.windows import duration
 
 WORDS = [f"{first}{second}{third}" for first in "бвгдж" for second in "аеиоу" for third in "клмнпрст"]
 CHANCES = 1 / np.arange(1, len(WORDS) + 1)
@@ -249,11 +247,3 @@ def test_eight_calls_before_and_now_suffice_for_a_complete_change() -> None:
         sample._replace(sessions=[f"{name} {at // 20}" for at in range(160)]) for name in ("before", "now")
     )
     assert compare(reference, window._replace(texts=["hello hello"] * 160, scores=1 - window.scores)).found
-
-
-def test_stretches_of_time_are_read() -> None:
-    assert duration("90m") == timedelta(minutes=90)
-    assert [duration(text).days for text in ("24h", "7d", "2w")] == [1, 7, 14]
-    for text in ("", "7", "d", "0d", "-1d", "1.5d", "7 days", "1000000d"):
-        with pytest.raises(UnusableRecipe, match="no stretch of time"):
-            duration(text)
