@@ -28,3 +28,16 @@ def released_model(name: str = NAME) -> Path:
     if found is None:
         raise UnusableLocation(f"the released model is not installed: neither {folders[0]} nor {folders[1]} is there")
     return found
+
+
+def named_folder(model: str) -> Path:
+    """Return the folder that a bundle's name means: a folder comes before a short name of a released bundle.
+
+    Args:
+        model: a folder, small or tiny.
+
+    Raises:
+        UnusableLocation: the released bundle was not installed with the code.
+    """
+    folder = Path(model)
+    return released_model(SHORT_NAMES[model]) if model in SHORT_NAMES and not folder.is_dir() else folder

@@ -1,11 +1,11 @@
 """What a bundle is, as its manifest and the registry tell it, and what two bundles differ in."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from registry.contents import manifest_at
 from registry.errors import UnusableVersion
+from registry.released import named_folder
 from registry.versions import PRUNED, ModelVersion
 from schemas.bundle import MANIFEST, Manifest
 from schemas.emotions import EMOTIONS
@@ -30,14 +30,15 @@ def facts(name: str) -> Facts:
     """Return what is known of a model.
 
     Args:
-        name: a bundle's folder, or a version of the registry.
+        name: a bundle's folder, small, tiny, or a version of the registry.
 
     Raises:
         RegistryError: there is no such version, its bundle was pruned, or it cannot be read.
         ConfigurationError, DatabaseAway: see `registry.postgres.database_problems`.
     """
-    if (Path(name) / MANIFEST).is_file():
-        return dict(_of_manifest(manifest_at(name)))
+    folder = named_folder(name)
+    if (folder / MANIFEST).is_file():
+        return dict(_of_manifest(manifest_at(str(folder))))
     row = find_version(name)
     if row.location == PRUNED:
         raise UnusableVersion(f"the bundle of {row.version} was pruned: only `models list` knows of it")

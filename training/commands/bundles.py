@@ -1,15 +1,14 @@
 """The commands emotion-training export and push."""
 
-from pathlib import Path
-
 from training.errors import UnusableRecipe
+from training.options import BundleFolder
 
 
-def export(*, model: Path, onnx: bool = False, int8: bool = False) -> None:
+def export(*, model: BundleFolder, onnx: bool = False, int8: bool = False) -> None:
     """Write a bundle's model into the bundle in another format, for WORKER_BACKEND=onnx.
 
     Args:
-        model: The bundle's folder.
+        model: The bundle: its folder, or small or tiny for one that comes with the code.
         onnx: As ONNX.
         int8: With weights of eight bits: a quarter of the size, and faster on a CPU.
     """
@@ -22,12 +21,12 @@ def export(*, model: Path, onnx: bool = False, int8: bool = False) -> None:
 
 
 def push(
-    *, model: Path, repository: str, public: bool = False, own_labels: bool = False, dry_run: bool = False
+    *, model: BundleFolder, repository: str, public: bool = False, own_labels: bool = False, dry_run: bool = False
 ) -> None:
     """Upload a bundle to the Hugging Face hub.
 
     Args:
-        model: The bundle's folder.
+        model: The bundle: its folder, or small or tiny for one that comes with the code.
         repository: Owner and name on the hub.
         public: Let everybody read it; without this the repository is private.
         own_labels: Push a model that has learnt from labels of your own.

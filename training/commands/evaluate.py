@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from training.data.datasets import load
-from training.options import Names
+from training.options import BundleFolder, Names
 
 
 def evaluate(  # noqa: PLR0913 - the command's options.
     *,
-    model: Path,
+    model: BundleFolder,
     data: Names,
     report: Path | None = None,
     json_: Annotated[Path | None, Parameter(name="--json")] = None,
@@ -23,7 +23,7 @@ def evaluate(  # noqa: PLR0913 - the command's options.
     """Measure a bundle on the Russian validation rows of data sets, in ASR form and as written.
 
     Args:
-        model: The bundle's folder.
+        model: The bundle: its folder, or small or tiny for one that comes with the code.
         data: Folders, files or hub names of the sets.
         report: Write report.html and metrics.json into this folder; measures robustness to word errors too.
         json_: Write the figures to this file.

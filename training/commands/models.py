@@ -91,7 +91,7 @@ def show_model(model: str, /) -> None:
     """Show what a model is.
 
     Args:
-        model: A version, as `models list` shows it, or a bundle's folder.
+        model: A version, as `models list` shows it, a bundle's folder, small or tiny.
     """
     for title, named in facts(model).items():
         print(title)  # noqa: T201 - the command's answer.
@@ -102,7 +102,7 @@ def diff(a: str, b: str, /) -> None:
     """Show what two models differ in.
 
     Args:
-        a: A version, as `models list` shows it, or a bundle's folder.
+        a: A version, as `models list` shows it, a bundle's folder, small or tiny.
         b: Another one.
     """
     found = differences(facts(a), facts(b))

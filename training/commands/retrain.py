@@ -4,7 +4,7 @@ from pathlib import Path
 
 from training.database import connect
 from training.environment import Environment
-from training.options import Names, Overrides
+from training.options import BundleFolder, Names, Overrides
 from training.retrain.settings import read_settings
 from training.signals import on_signals
 
@@ -15,7 +15,7 @@ def retrain(  # noqa: PLR0913 - the command's options.
     force: bool = False,
     store: str | None = None,
     work: Path | None = None,
-    champion: Path | None = None,
+    champion: BundleFolder | None = None,
     public: Names | None = None,
     set_: Overrides | None = None,
 ) -> None:
@@ -27,7 +27,7 @@ def retrain(  # noqa: PLR0913 - the command's options.
         store: Folder or URL of the bundles, where the workers find them; without it, TRAINING_MODEL_STORE's, or the
             folder `models` in --work.
         work: Folder for what a run has on the disk while it lasts; without it, TRAINING_WORK's, or `runs`.
-        champion: Bundle to begin with while the registry has no champion, instead of the released one.
+        champion: Bundle (a folder, small or tiny) to begin with while the registry has no champion.
         public: Sets on whose published validation rows both models are compared too: folders, files or hub names. A
             fall there is reported; with gate.public_veto=true it refuses the candidate. Without it, TRAINING_PUBLIC's.
         set_: Other settings, such as gate.margin=0.005.

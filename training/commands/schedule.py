@@ -10,7 +10,7 @@ import structlog
 from registry.errors import ConfigurationError
 from training.database import connect
 from training.environment import Environment
-from training.options import Names, Overrides
+from training.options import BundleFolder, Names, Overrides
 from training.retrain.crontab import crontab
 from training.retrain.schedule import Job, keep_to
 from training.retrain.settings import read_settings
@@ -26,7 +26,7 @@ def schedule(  # noqa: PLR0913 - the command's options.
     recipe: str | None = None,
     store: str | None = None,
     work: Path | None = None,
-    champion: Path | None = None,
+    champion: BundleFolder | None = None,
     public: Names | None = None,
     set_: Overrides | None = None,
 ) -> None:
@@ -39,7 +39,7 @@ def schedule(  # noqa: PLR0913 - the command's options.
         recipe: As for `retrain`, and so are the others.
         store: Folder or URL of the bundles.
         work: Folder for what a run has on the disk.
-        champion: Bundle to begin with.
+        champion: Bundle to begin with (a folder, small or tiny).
         public: Sets that judge too.
         set_: Other settings.
     """

@@ -6,17 +6,17 @@ from typing import Final
 
 from rich.console import Console
 
-from training.options import Names
+from training.options import BundleFolder, Names
 
 NOTHING_WON: Final = 1
 """Exit code."""
 
 
-def tune(*, model: Path, data: Names, output: Path, convention: str | None = None) -> None:
+def tune(*, model: BundleFolder, data: Names, output: Path, convention: str | None = None) -> None:
     """Fit thresholds and calibration to 50 to 1,000 labels of your own, in seconds.
 
     Args:
-        model: The bundle's folder.
+        model: The bundle: its folder, or small or tiny for one that comes with the code.
         data: Tables with the columns text and emotions, and session_id where you have it.
         output: The new bundle's folder; must not exist.
         convention: Of the labels, where the bundle follows several; without it, the bundle's default one.

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from registry.contents import Bundle, open_bundle
 from registry.errors import RegistryError, first_line
-from registry.released import SHORT_NAMES, released_model
+from registry.released import named_folder
 from schemas.bundle import FILES, TOKENIZER
 from worker.errors import ConfigurationError
 
@@ -48,9 +48,8 @@ def damaged_bundle(folder: Path, what: str, error: Exception | None = None) -> C
 
 
 def _folder(model: str) -> Path:
-    if Path(model).is_dir():
-        return Path(model)
-    return released_model(SHORT_NAMES[model]) if model in SHORT_NAMES else _download(model)
+    folder = named_folder(model)
+    return folder if folder.is_dir() else _download(model)
 
 
 def _download(name: str) -> Path:
