@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from broker import PASSWORD, USERNAME, KafkaBroker
 from certificates import Certificate, make_certificate
@@ -23,6 +24,12 @@ from worker.storage.migrate import migrate
 # Before torch is imported, and for all processes that tests start: networks as small as those of tests are faster on
 # one thread, by far so where the cores are busy otherwise.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Each run draws the same examples and none is late: `--hypothesis-profile=default` draws others.
+hypothesis.settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from services import PATIENCE_S
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def run(script: str, *arguments: str) -> Any:
     command = [sys.executable, str(BENCHMARKS / script), "--json", *arguments]
-    finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=120)
+    finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE_S)
     return json.loads(finished.stdout)
 
 

@@ -50,7 +50,8 @@ def query(url: str, statement: str) -> list[dict[str, Any]]:
 
 def records(kafka: str, topic: str, count: int) -> list[Any]:
     """Return a number of records of a topic."""
-    consumer = KafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest", consumer_timeout_ms=30_000)
+    patience = {"consumer_timeout_ms": PATIENCE_S * 1000}
+    consumer = KafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest", **patience)
     found = list(itertools.islice(consumer, count))
     consumer.close()
     return found

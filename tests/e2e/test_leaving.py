@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from commands import WORKER
@@ -18,13 +19,20 @@ LONG = json.dumps({"text": "алло я по поводу заказа номе�
 
 
 class ReleasedWorker:
-    """The installed command with the released model, on the CPU."""
+    """The installed command with the released model, on the CPU; it is gone after the context."""
 
     def __init__(self, settings: dict[str, str], log: Path) -> None:
         self._log = log
         environment = os.environ | settings | {"WORKER_DEVICE": "cpu", "WORKER_MAX_RECORDS": "4096"}
         with log.open("wb") as output:
             self.process = subprocess.Popen([WORKER, "run"], env=environment, stderr=output)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def output(self) -> str:
         return self._log.read_text(encoding="utf-8")
@@ -47,18 +55,15 @@ def flow(kafka: str, topic: str, postgres_url: str, tmp_path: Path) -> Iterator[
 @pytest.fixture
 def waiting_worker(flow: Flow, tmp_path: Path) -> Iterator[ReleasedWorker]:
     """A worker whose broker is away."""
-    worker = ReleasedWorker(flow.settings | {"WORKER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, tmp_path / "log")
-    yield worker
-    worker.process.kill()
-    worker.process.wait()
+    settings = flow.settings | {"WORKER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with ReleasedWorker(settings, tmp_path / "log") as worker:
+        yield worker
 
 
 @pytest.fixture
 def worker(flow: Flow, tmp_path: Path) -> Iterator[ReleasedWorker]:
-    worker = ReleasedWorker(flow.settings, tmp_path / "log")
-    yield worker
-    worker.process.kill()
-    worker.process.wait()
+    with ReleasedWorker(flow.settings, tmp_path / "log") as worker:
+        yield worker
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -80,15 +85,16 @@ def test_a_signal_while_the_model_is_loaded_ends_the_worker_at_once(worker: Rele
     assert "model is warm" not in worker.output()
 
 
-def test_a_signal_while_the_model_is_busy_ends_in_time_with_exit_code_0(flow: Flow, worker: ReleasedWorker) -> None:
-    flow.publish_raw([LONG] * 4_000)
-    worker.wait_to_classify(1)
+def test_a_signal_while_the_model_is_busy_ends_in_time_with_exit_code_0(flow: Flow, tmp_path: Path) -> None:
+    flow.publish_raw([LONG] * 4_000)  # Before the worker starts: its first chunk is to be a large one.
+    with ReleasedWorker(flow.settings, tmp_path / "log") as worker:
+        worker.wait_to_classify(1)
 
-    worker.process.terminate()
+        worker.process.terminate()
 
-    assert worker.process.wait(PATIENCE_S) == 0, worker.output()
-    assert "work in flight did not finish in time" in worker.output()
-    assert flow.count() == 0
+        assert worker.process.wait(PATIENCE_S) == 0, worker.output()
+        assert "work in flight did not finish in time" in worker.output()
+        assert flow.count() == 0
 
 
 def test_a_wrong_deployment_found_while_the_model_is_busy_ends_with_exit_code_2(

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import docker
 from docker.errors import DockerException
+from services import PATIENCE_S
 from testcontainers.core.container import DockerContainer
 
 from worker.demo.services import end_with_this_process
@@ -26,7 +27,6 @@ INSTALL: Final = (
     "(apt-get install openjdk-17-jre-headless maven), or set TEST_KAFKA to a bootstrap address"
 )
 _JAVA: Final = 17
-_STOP_S: Final = 20
 
 
 class Server(Protocol):
@@ -94,7 +94,7 @@ class JavaServer:
     def stop(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(_STOP_S)
+            self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._reap()
@@ -143,7 +143,7 @@ class DockerServer:
         return bool(self._wrapped.status == "exited")
 
     def stop(self) -> None:
-        self._wrapped.stop(timeout=_STOP_S)
+        self._wrapped.stop(timeout=PATIENCE_S)
         self._container.stop()
 
     def kill(self) -> None:

@@ -9,6 +9,7 @@ STUB_FOLLOWS=1               serve the registry's champion: a stub that bears it
 STUB_BACKFILL=SINCE/UNTIL    read that period again, as `emotion-worker backfill` does, in milliseconds since the epoch
 STUB_HASTY=1                 look for a broker for 4 seconds, not 10, ask for the lag and for the stored offsets
                              each second, not each tenth, and for new partitions each two seconds, not each thirty
+STUB_FINISHES=1              finish and tell Kafka however long that takes
 """
 
 import os
@@ -97,6 +98,12 @@ def hurry() -> None:
     consumer._METADATA_AGE_MS = 2_000
 
 
+def finish() -> None:
+    """Give the services of a busy machine the time to answer after a signal."""
+    loop._FINISH_WITHIN_S = 60.0
+    loop._PARTING_S = 30.0
+
+
 def follow() -> None:
     """Load stubs in place of the registry's bundles, which need not be there."""
 
@@ -115,6 +122,8 @@ def main() -> None:
     configure_logs("debug")
     if "STUB_HASTY" in os.environ:
         hurry()
+    if "STUB_FINISHES" in os.environ:
+        finish()
     if follows := "STUB_FOLLOWS" in os.environ:
         follow()
     if gap := os.environ.get("STUB_DIES_AT"):

@@ -19,7 +19,7 @@ from typing import Final
 
 from schemas.errors import UserError
 
-_BROKER_START_S: Final = 10.0
+_BROKER_START_S: Final = 30.0
 _BROKER_STOP_S: Final = 5.0
 
 # Its pipe closes when this process ends, by any cause; unlike PR_SET_PDEATHSIG it does not mind

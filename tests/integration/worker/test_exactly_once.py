@@ -106,7 +106,7 @@ def test_a_message_that_its_producer_sent_twice_has_one_row(flow: Flow) -> None:
 
 def test_sigterm_under_load_finishes_what_is_in_flight_and_tells_kafka(flow: Flow) -> None:
     flow.publish(10_000)
-    worker = flow.start(STUB_SECONDS="0.2")
+    worker = flow.start(STUB_SECONDS="0.2", STUB_FINISHES="1")
     flow.wait_for_rows(100)
     assert worker.stop() == 0
     stored = flow.query("SELECT sum(next_offset) FROM consumer_offsets")

@@ -29,7 +29,7 @@ def produce(value: bytes, topic: str, partition: int | None = None, **options: A
 
 
 def consume(count: int, topic: str, **options: Any) -> list[bytes]:
-    consumer = KafkaConsumer(topic, auto_offset_reset="earliest", consumer_timeout_ms=20_000, **options)
+    consumer = KafkaConsumer(topic, auto_offset_reset="earliest", consumer_timeout_ms=PATIENCE_S * 1000, **options)
     try:
         return [record.value for record in itertools.islice(consumer, count)]
     finally:

@@ -31,7 +31,7 @@ ANY_TEXT = st.one_of(
 )
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(ANY_TEXT)
 @example("[a [b [смех]]]")
 @example("я эээ [unk] я")
@@ -43,7 +43,7 @@ def test_a_second_time_changes_nothing(text: str) -> None:
     assert len(once) <= MAX_CHARACTERS
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(ANY_TEXT)
 def test_the_outcome_is_clean_text_that_tokenizers_and_databases_take(text: str) -> None:
     clean = normalize(text)
@@ -224,7 +224,7 @@ def test_a_word_longer_than_the_cap_is_cut() -> None:
     assert normalize("аб" * MAX_CHARACTERS) == "аб" * (MAX_CHARACTERS // 2)
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(
     st.one_of(
         ANY_TEXT,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from makers import bad_record, chunk_of, record
-from services import wait_for
+from services import PATIENCE_S, wait_for
 
 from worker.batching import read
 from worker.records import Chunk, Claim, Claimed, Partition, Rejected, partition_of
@@ -69,7 +69,7 @@ def test_each_storage_gets_its_partitions_in_their_order() -> None:
         stages.submit(chunk(0, 1, 2, 3, offset=at * 4))
         list(stages.done())
     wait_for(lambda: list(stages.done()) is not None and stages.idle, what="all stored")
-    stages.close(timeout_s=5)
+    stages.close(timeout_s=PATIENCE_S)
     assert not stages.running
     assert {number % 2 for number, _ in seen[0]} == {0}
     assert {number % 2 for number, _ in seen[1]} == {1}
@@ -83,7 +83,7 @@ def test_work_is_in_flight_until_its_last_part_is_done() -> None:
     go_on = threading.Event()
 
     def slow(work: Work) -> Done:
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         return answer(work)
 
     stages = Stages(lambda work: work, answer, slow)
@@ -113,7 +113,7 @@ def test_no_more_chunks_are_under_way_than_the_byte_budget_has_parts_for(storage
     go_on = threading.Event()
 
     def store(work: Work) -> Done:
-        go_on.wait(30)
+        go_on.wait(PATIENCE_S)
         return answer(work)
 
     stages = Stages(lambda work: work, *[store] * storages)
@@ -130,4 +130,4 @@ def test_no_more_chunks_are_under_way_than_the_byte_budget_has_parts_for(storage
     assert settings.max_held_bytes // settings.part_bytes == submitted + one_fills + one_fetch
     go_on.set()
     wait_for(lambda: list(stages.done()) is not None and stages.idle, what="all stored")
-    stages.close(5)
+    stages.close(PATIENCE_S)

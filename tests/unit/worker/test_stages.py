@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fakes import StubClassifier
 from makers import chunk_of, partition, utterances
-from services import wait_for
+from services import PATIENCE_S, wait_for
 
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
@@ -52,7 +52,7 @@ def test_chunks_and_claims_come_out_in_the_order_in_which_they_went_in() -> None
         done += stages.done()
     done += collect(stages, 20 - len(done))
     assert stages.idle
-    stages.close(timeout_s=5)
+    stages.close(timeout_s=PATIENCE_S)
     for went_in, came_out in zip(work, done, strict=True):
         if isinstance(went_in, Chunk):
             assert came_out is went_in
@@ -68,26 +68,26 @@ def test_one_chunk_is_stored_while_the_next_is_classified_and_a_third_waits() ->
     def classify(work: Work) -> Work:
         if work is chunks[1]:
             classifying.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE_S)
         return work
 
     def store(work: Work) -> Any:
         storing.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         return work
 
     stages = Stages(classify, store)
     stages.start()
     for chunk in chunks:
         submit(stages, chunk)
-    assert storing.wait(10)
-    assert classifying.wait(10)
+    assert storing.wait(PATIENCE_S)
+    assert classifying.wait(PATIENCE_S)
     assert stages.full
     assert list(stages.done()) == []
     assert not stages.idle
     go_on.set()
     assert collect(stages, 3) == chunks
-    stages.close(timeout_s=5)
+    stages.close(timeout_s=PATIENCE_S)
 
 
 class StageDied(Exception):
@@ -135,7 +135,7 @@ def test_each_stage_that_finishes_something_is_a_step() -> None:
     go_on = threading.Event()
 
     def store(work: Work) -> Any:
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         return work
 
     stages = Stages(same, store)
@@ -146,7 +146,7 @@ def test_each_stage_that_finishes_something_is_a_step() -> None:
     go_on.set()
     collect(stages, 1)
     assert stages.steps == 2
-    stages.close(timeout_s=5)
+    stages.close(timeout_s=PATIENCE_S)
 
 
 def test_closing_ends_both_threads() -> None:
@@ -154,7 +154,7 @@ def test_closing_ends_both_threads() -> None:
     assert not stages.running
     stages.start()
     assert stages.running
-    stages.close(timeout_s=5)
+    stages.close(timeout_s=PATIENCE_S)
     assert not stages.running
 
 
@@ -162,7 +162,7 @@ def test_closing_leaves_a_busy_stage_behind() -> None:
     go_on = threading.Event()
 
     def classify(work: Work) -> Work:
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         return work
 
     stages = Stages(classify, same)
@@ -172,5 +172,5 @@ def test_closing_leaves_a_busy_stage_behind() -> None:
     assert stages.running
     go_on.set()
     collect(stages, 1)
-    stages.close(timeout_s=5)
+    stages.close(timeout_s=PATIENCE_S)
     assert not stages.running

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from makers import partition, record
-from services import wait_for
+from services import PATIENCE_S, wait_for
 
 from worker.batching import Batcher
 from worker.errors import OffsetOutOfRange
@@ -101,7 +101,7 @@ class Storage:
         if not isinstance(work, Chunk):
             self.claims += 1
             return tuple(Claimed(claim, self.claims, 10, self.known) for claim in work)
-        self.go_on.wait(30)
+        self.go_on.wait(PATIENCE_S)
         if self.fences:
             self.fences -= 1
             work.fenced = dict(work.epochs)

@@ -14,7 +14,8 @@ from fakes import POISON
 from flow import BAD, Flow, WorkerProcess
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from services import create_topic, dead_letters_of, wait_for
+from kafka.errors import InvalidRecordError
+from services import PATIENCE_S, create_topic, dead_letters_of, wait_for
 
 from worker.dead_letters.headers import HEADER_PREFIX
 from worker.dead_letters.send import DeadLetters
@@ -47,6 +48,18 @@ def assert_it_stops_with(worker: WorkerProcess, complaint: str) -> None:
     assert "Traceback" not in worker.output()
     (said,) = [line["event"] for line in worker.log if line["level"] == "error"]
     assert complaint in said
+
+
+def refuses_records_without_a_key(bootstrap: str, topic: str) -> bool:
+    """Whether the broker compacts the topic by now: its answer to an alteration comes earlier."""
+    producer = KafkaProducer(bootstrap_servers=bootstrap)
+    try:
+        producer.send(topic, b"no key").get(PATIENCE_S)
+    except InvalidRecordError:
+        return True
+    finally:
+        producer.close()
+    return False
 
 
 def test_dead_letters_and_rows_go_on_at_once_when_a_broker_that_hung_is_back(
@@ -109,7 +122,7 @@ def test_letters_around_a_batch_that_cannot_be_read_are_listed_and_replayed(
     for number in range(3):
         place = {"topic": fragile_flow.topic, "partition": "0", "offset": str(number), "timestamp": "5"}
         headers = [(f"{HEADER_PREFIX}{name}", value.encode()) for name, value in place.items()]
-        producer.send(topic, b'{"text": "%d"}' % number, headers=headers).get(30)
+        producer.send(topic, b'{"text": "%d"}' % number, headers=headers).get(PATIENCE_S)
     producer.close()
     own_broker.stop()
     damage(own_broker.segment(topic, 0), 1, flip_a_bit)
@@ -135,6 +148,7 @@ def test_a_topic_that_is_deleted_while_the_worker_runs_stops_it_with_one_line(
     wait_for(flow.stored_to_the_end, "the end of the log")
 
     admin.delete_topics([dead_letters_of(flow.topic)])
+    wait_for(lambda: dead_letters_of(flow.topic) not in admin.list_topics(), "the deletion")
     flow.publish_raw(BAD)
 
     assert_it_stops_with(worker, f"there is no topic {dead_letters_of(flow.topic)}")
@@ -151,7 +165,8 @@ def test_a_topic_that_is_deleted_and_made_again_takes_dead_letters_as_before(
 
     admin.delete_topics([topic])
     wait_for(lambda: topic not in admin.list_topics(), what="the deletion")
-    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}})
+    admin.wait_for_topics([topic], timeout_ms=PATIENCE_S * 1000)
     flow.publish_raw(BAD)
 
     wait_for(flow.stored_to_the_end, "the end of the log")
@@ -173,6 +188,9 @@ def test_a_topic_of_dead_letters_that_is_compacted_later_stops_the_worker_with_o
     flow.wait_for_rows(10)
 
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, dead_letters_of(flow.topic), COMPACT)])
+    wait_for(
+        lambda: refuses_records_without_a_key(flow.bootstrap, dead_letters_of(flow.topic)), "the broker to heed it"
+    )
     flow.publish_raw(BAD)
 
     assert_it_stops_with(worker, f"the topic {dead_letters_of(flow.topic)} is compacted")

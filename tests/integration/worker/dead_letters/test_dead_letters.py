@@ -11,7 +11,7 @@ from commands import emotion_worker
 from flow import Flow
 from kafka import KafkaProducer
 from kafka.record.default_records import DefaultRecordBatchBuilder
-from services import dead_letters_of, wait_for
+from services import PATIENCE_S, dead_letters_of, wait_for
 
 pytestmark = pytest.mark.kafka
 
@@ -30,7 +30,8 @@ def send(
 ) -> None:
     # The client refuses to send what has neither key nor value; other clients send it, and so does a serializer.
     producer = KafkaProducer(bootstrap_servers=flow.bootstrap, value_serializer=lambda _: value)
-    producer.send(flow.topic, value="", key=key, headers=headers, partition=2, timestamp_ms=timestamp_ms).get(30)
+    sent = producer.send(flow.topic, value="", key=key, headers=headers, partition=2, timestamp_ms=timestamp_ms)
+    sent.get(PATIENCE_S)
     producer.close()
 
 

@@ -15,7 +15,7 @@ from commands import emotion_worker
 from fakes import POISON
 from flow import BAD, Flow
 from kafka import KafkaProducer
-from services import dead_letters_of, wait_for
+from services import PATIENCE_S, dead_letters_of, wait_for
 
 import worker.dead_letters.replay
 from schemas.transcripts import record_id
@@ -39,7 +39,7 @@ print(json.dumps({"text": message["txt"]}))
 def send(flow: Flow, *values: bytes, key: bytes | None = None, timestamp_ms: int | None = None) -> None:
     producer = KafkaProducer(bootstrap_servers=flow.bootstrap)
     for value in values:
-        producer.send(flow.topic, value, key=key, partition=2, timestamp_ms=timestamp_ms).get(30)
+        producer.send(flow.topic, value, key=key, partition=2, timestamp_ms=timestamp_ms).get(PATIENCE_S)
     producer.close()
 
 
@@ -302,7 +302,7 @@ def test_of_two_replays_at_once_the_later_publishes_each_letter_once_and_the_ear
 def test_a_header_whose_name_is_no_text_goes_through_letter_and_replay_byte_by_byte(flow: Flow) -> None:
     name = HeaderName(b"\xff\xfetrace")
     producer = KafkaProducer(bootstrap_servers=flow.bootstrap)
-    producer.send(flow.topic, b'{"txt": "yes"}', headers=[(name, b"1"), ("span", b"2")]).get(30)
+    producer.send(flow.topic, b'{"txt": "yes"}', headers=[(name, b"1"), ("span", b"2")]).get(PATIENCE_S)
     producer.close()
     bury(flow)
 
@@ -322,7 +322,7 @@ def test_a_header_whose_name_is_no_text_goes_through_letter_and_replay_byte_by_b
 
 def test_a_letter_whose_headers_say_no_place_is_replayed_under_its_own(flow: Flow) -> None:
     producer = KafkaProducer(bootstrap_servers=flow.bootstrap)
-    sent = producer.send(dead_letters_of(flow.topic), b'{"text": "yes"}', timestamp_ms=YESTERDAY_MS).get(30)
+    sent = producer.send(dead_letters_of(flow.topic), b'{"text": "yes"}', timestamp_ms=YESTERDAY_MS).get(PATIENCE_S)
     producer.close()
 
     dead_letters(flow, "replay")
@@ -338,7 +338,7 @@ def test_a_topic_that_is_gone_ends_a_replay_with_one_line(flow: Flow) -> None:
     producer = KafkaProducer(bootstrap_servers=flow.bootstrap)
     place = {"topic": "no-such-topic", "partition": "0", "offset": "7", "timestamp": str(YESTERDAY_MS)}
     headers = [(f"__connect.errors.{name}", value.encode()) for name, value in place.items()]
-    producer.send(dead_letters_of(flow.topic), b'{"text": "yes"}', headers=headers).get(30)
+    producer.send(dead_letters_of(flow.topic), b'{"text": "yes"}', headers=headers).get(PATIENCE_S)
     producer.close()
 
     done = emotion_worker("dead-letters", "replay", **settings_of(flow))

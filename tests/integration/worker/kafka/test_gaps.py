@@ -9,7 +9,7 @@ from flow import Flow
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from probe import Probe
-from services import wait_for
+from services import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.kafka
 
@@ -25,7 +25,8 @@ def make_anew(flow: Flow) -> None:
     admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
     admin.delete_topics([flow.topic])
     wait_for(lambda: flow.topic not in admin.list_topics(), what="the topic to go")
-    admin.create_topics({flow.topic: {"num_partitions": 4, "replication_factor": 1}}, wait_for_metadata=True)
+    admin.create_topics({flow.topic: {"num_partitions": 4, "replication_factor": 1}})
+    admin.wait_for_topics([flow.topic], timeout_ms=PATIENCE_S * 1000)
     admin.close()
 
 

@@ -10,9 +10,9 @@ from broker import KafkaBroker
 from cluster import KafkaCluster
 from flow import Flow
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 from probe import Probe
-from services import create_topic, wait_for
+from services import PATIENCE_S, create_topic, wait_for
 
 from worker.dead_letters import read
 from worker.settings import Settings
@@ -40,6 +40,14 @@ def send(flow: Flow, partitions: range, count: int, first: int = 0, **options: o
         producer.send(flow.topic, value=value, partition=partitions[number % len(partitions)])
     producer.flush()
     return producer
+
+
+def topic_id(admin: KafkaAdminClient, topic: str) -> object:
+    """Return the id of a topic, or None where there is none."""
+    try:
+        return admin.describe_topics([topic])[0].get("topic_id")
+    except UnknownTopicOrPartitionError:
+        return None
 
 
 def stored_in(flow: Flow, partitions: range) -> int:
@@ -109,8 +117,12 @@ def test_a_topic_that_is_recreated_under_the_worker_is_a_gap(flow: Flow) -> None
     flow.wait_for_rows(50)
 
     admin = KafkaAdminClient(bootstrap_servers=flow.bootstrap)
+    (before,) = admin.describe_topics([flow.topic])
     admin.delete_topics([flow.topic])
-    admin.create_topics({flow.topic: {"num_partitions": 4, "replication_factor": 1}}, wait_for_metadata=True)
+    admin.create_topics({flow.topic: {"num_partitions": 4, "replication_factor": 1}})
+    # A broker that has not heard of it yet would take records for the old topic, and delete them with it.
+    wait_for(lambda: topic_id(admin, flow.topic) not in {None, before["topic_id"]}, "the new topic")
+    admin.wait_for_topics([flow.topic], timeout_ms=PATIENCE_S * 1000)
     admin.close()
     flow.publish(200)  # More than before, so the old offsets lie within the new log.
 

@@ -74,8 +74,8 @@ def test_a_row_that_takes_longer_than_statement_timeout_ends_the_worker_with_the
             CREATE OR REPLACE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep(10); RETURN new; END $$
         """)
-    store = impatient_store("200ms")
-    with pytest.raises(ConfigurationError, match=r"one row, since statement_timeout is 200ms: raise it"):
+    store = impatient_store("1s")
+    with pytest.raises(ConfigurationError, match=r"one row, since statement_timeout is 1s: raise it"):
         store.write(chunk_of([message(at, "да") for at in range(4)]), bury_none)
     assert texts(engine) == []
     assert next_offset(engine) == 0
@@ -87,7 +87,7 @@ def test_another_sessions_lock_is_waited_out_however_long_it_holds(
 ) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER dawdle ON emotion_results")
-    store = impatient_store("200ms")
+    store = impatient_store("1s")
     chunk = chunk_of([message(at, f"фраза {at}") for at in range(count)])
     with engine.begin() as connection:
         connection.exec_driver_sql("LOCK TABLE emotion_results IN ACCESS EXCLUSIVE MODE")

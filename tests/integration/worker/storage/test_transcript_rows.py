@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chunks import TOPIC, Message, chunk_of
 from fakes import StubClassifier
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from services import engine_fixture
 from sqlalchemy import Engine, text
@@ -94,7 +94,7 @@ def test_every_transcript_that_is_accepted_is_stored_and_read_back_as_it_was_in_
     classify = Inference(Serving(StubClassifier()), Metrics(), None)
     offsets = itertools.count()
 
-    @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=200)
     @given(VALUES, KEYS, st.just(-1) | st.integers(-(2**63), 2**63 - 1) | st.just(1_700_000_000_000))
     def check(value: str, key: bytes | None, timestamp: int) -> None:
         offset = next(offsets)

@@ -11,7 +11,7 @@ from chunks import TOPIC, chunk_of, message
 from fakes import POISON, StubClassifier, scores_of
 from flow import Flow
 from probe import Probe
-from services import Postgres, engine_fixture, wait_for
+from services import PATIENCE_S, Postgres, engine_fixture, wait_for
 from sqlalchemy import Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
 from structlog.testing import capture_logs
@@ -110,7 +110,7 @@ def start(engine: Engine, metrics: Metrics) -> Iterator[Any]:
 
     yield begin
     for shadow in started:
-        shadow.close(10)
+        shadow.close(PATIENCE_S)
 
 
 def test_a_candidate_scores_what_is_stored_as_it_would_in_service(
@@ -237,7 +237,7 @@ def test_an_outage_of_postgres_costs_the_sample_a_few_rows_and_nothing_else(
         return "3" in shadowed(engine, "new")
 
     wait_for(again, what="rows after the outage")
-    shadow.close(10)
+    shadow.close(PATIENCE_S)
     engine.dispose()
 
 

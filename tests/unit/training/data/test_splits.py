@@ -6,6 +6,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services import PATIENCE_S
 
 from schemas.normalization import normalize
 from training.data.splits import is_held_out
@@ -57,7 +58,7 @@ def test_the_sides_are_those_of_every_other_process_and_release() -> None:
     sides = [False, False, False, True, False, True, False, False, False]
     assert [is_held_out(text) for text in texts] == sides
     code = f"from training.data.splits import is_held_out; print([is_held_out(text) for text in {texts!r}])"
-    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert again.stdout.strip() == str(sides)
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from commands import told_error
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.cli import main
@@ -121,7 +121,6 @@ class Cron:
         return found
 
 
-@settings(deadline=None)
 @given(expression=expressions, day=st.integers(0, 1_400))
 def test_dates_are_those_of_the_manual(expression: str, day: int) -> None:
     begin = datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(days=day)
@@ -142,7 +141,6 @@ def test_dates_are_those_of_the_manual(expression: str, day: int) -> None:
         assert found == due[:50]
 
 
-@settings(deadline=None)
 @given(expression=expressions, change=st.sampled_from([SPRING, AUTUMN]))
 @example(expression="30 2 * * *", change=SPRING)
 @example(expression="30 2 * * *", change=AUTUMN)

@@ -37,7 +37,7 @@ def labels(rows: int, seed: int, *, shift: float = 0.0, without: str | None = No
 
 
 @given(SEEDS, st.sampled_from(EMOTIONS), st.sampled_from(["independent", "exclusive"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_emotion_that_no_label_carries_stays_as_it_is(seed: int, emotion: str, neutral: Neutral) -> None:
     before = tuning(0.37, neutral)
     after = tune(before, labels(60, seed, shift=1, without=emotion))
@@ -48,7 +48,7 @@ def test_an_emotion_that_no_label_carries_stays_as_it_is(seed: int, emotion: str
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_with_many_labels_decisions_are_as_good_as_those_of_the_best_threshold_on_the_labels_alone(seed: int) -> None:
     many = labels(20_000, seed, shift=1.5)
     before = tuning(0.9)
@@ -62,7 +62,7 @@ def test_with_many_labels_decisions_are_as_good_as_those_of_the_best_threshold_o
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_few_labels_move_a_threshold_less_than_many(seed: int) -> None:
     before = tuning(0.9)
 
@@ -74,7 +74,7 @@ def test_few_labels_move_a_threshold_less_than_many(seed: int) -> None:
 
 
 @given(SEEDS, st.sampled_from(["independent", "exclusive"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_the_rows_does_not_matter(seed: int, neutral: Neutral) -> None:
     rows = labels(80, seed, shift=0.5)
     mixed = rows.take(np.random.default_rng(seed).permutation(80))

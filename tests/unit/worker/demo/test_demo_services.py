@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
-from services import wait_for
+from services import PATIENCE_S, wait_for
 from sqlalchemy import create_engine, text
 
 from worker.demo.services import EmbeddedUnavailable, embedded_kafka, embedded_postgres
@@ -56,7 +56,7 @@ def scalar(url: str, statement: str) -> object:
 def test_a_record_goes_through_the_embedded_broker_to_a_group() -> None:
     with embedded_kafka() as bootstrap:
         producer = KafkaProducer(bootstrap_servers=bootstrap)
-        producer.send("transcripts", b"one").get(timeout=10)
+        producer.send("transcripts", b"one").get(timeout=PATIENCE_S)
         producer.close()
         consumer = KafkaConsumer(
             "transcripts",
@@ -64,7 +64,7 @@ def test_a_record_goes_through_the_embedded_broker_to_a_group() -> None:
             group_id="demo",
             session_timeout_ms=6000,
             auto_offset_reset="earliest",
-            consumer_timeout_ms=20_000,
+            consumer_timeout_ms=PATIENCE_S * 1000,
         )
         assert next(consumer).value == b"one"
         consumer.close(timeout_ms=5000)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sys import getsizeof
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -144,7 +144,6 @@ def test_a_repeated_word_is_tokenized_once(monkeypatch: pytest.MonkeyPatch) -> N
 WORDS = st.text(LETTERS, min_size=1, max_size=90)
 
 
-@settings(deadline=None)
 @given(texts=st.lists(st.lists(WORDS | st.sampled_from(PIECES), max_size=8).map(" ".join), max_size=40))
 def test_words_take_no_more_bytes_than_they_may_and_ids_stay_the_tokenizers_own(texts: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:

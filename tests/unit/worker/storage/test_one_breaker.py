@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from makers import bad_record, chunk_of, record
-from services import wait_for
+from services import PATIENCE_S, wait_for
 
 from worker.batching import read
 from worker.errors import TooManyDeadLetters
@@ -143,7 +143,7 @@ def test_threads_that_ask_at_the_same_time_let_through_what_one_would() -> None:
     together, passed = threading.Barrier(8), list[int]()
 
     def ask(number: int) -> None:
-        together.wait(10)
+        together.wait(PATIENCE_S)
         for item in garbage[number::8]:
             try:
                 limit.count_dead_letters([item])
@@ -155,7 +155,7 @@ def test_threads_that_ask_at_the_same_time_let_through_what_one_would() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE_S)
     in_order = [number in set(passed) for number in range(1_000)]
     rows = "".join("x" if done else " " for done in in_order).split()
     assert max(map(len, rows)) < IN_A_ROW

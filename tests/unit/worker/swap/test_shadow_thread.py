@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chunks import chunk_of, message
 from fakes import StubClassifier
-from services import wait_for
+from services import PATIENCE_S, wait_for
 
 from registry.versions import ModelVersion
 from worker.errors import ConfigurationError
@@ -69,7 +69,7 @@ def test_a_full_queue_drops_at_once_and_counts(store: Store) -> None:
 
     class Stuck(StubClassifier):
         def classify(self, texts: list[str]) -> Any:
-            release.wait(30)
+            release.wait(PATIENCE_S)
             return super().classify(texts)
 
     metrics = Metrics()
@@ -82,7 +82,7 @@ def test_a_full_queue_drops_at_once_and_counts(store: Store) -> None:
     assert metrics.registry.get_sample_value("emotion_shadow_records_total", {"outcome": "dropped"}) == 2
     release.set()
     wait_for(lambda: len(store.written) == 3, what="what was not dropped")
-    shadow.close(10)
+    shadow.close(PATIENCE_S)
     assert set(store.written) == {"first", "second", "third"}
 
 
@@ -132,7 +132,7 @@ def test_after_each_piece_it_rests_so_long_that_the_flow_keeps_nine_tenths(store
     shadow.start()
     offer(shadow, stored(*map(str, range(20))))
     wait_for(lambda: len(store.written) == 20, what="twenty texts")
-    shadow.close(10)
+    shadow.close(PATIENCE_S)
     assert len(rests) == classifier.calls
     assert min(rests) >= 9 * 0.02
 
@@ -163,4 +163,4 @@ def test_a_storage_that_it_stands_behind_gives_what_it_gave_before(store: Store)
     assert storage(chunk) is chunk
     assert storage(()) == ()
     wait_for(lambda: store.written, what="the chunk's text")
-    shadow.close(10)
+    shadow.close(PATIENCE_S)
