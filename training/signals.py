@@ -81,6 +81,8 @@ class StopSignal:
         try:
             self.check()
             yield
+            # Python drops what a signal's handler raises while an object is finalized.
+            self.check()
         except Exception as error:
             if self._number is None:
                 raise

@@ -45,6 +45,21 @@ def test_an_error_after_a_signal_counts_as_the_interruption() -> None:
     assert isinstance(interrupted.value.__cause__, ZeroDivisionError)
 
 
+class Finalized:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_interruption_got_lost_counts_as_the_block_ends() -> None:
+    """Python drops what is raised while it finalizes an object."""
+    done = []
+    with pytest.raises(Interrupted), on_signals():  # noqa: PT012 - as above.
+        Finalized()
+        done.append("released")
+    assert done == ["released"]
+
+
 def test_what_is_released_within_what_is_held_is_interrupted() -> None:
     done = []
     with pytest.raises(Interrupted), on_signals() as stop, stop.held():  # noqa: PT012 - as above.

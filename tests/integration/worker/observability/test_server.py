@@ -43,7 +43,7 @@ def test_hundreds_of_half_open_connections_take_few_threads_and_a_probe_is_answe
         assert is_healthy(server)
         assert threading.active_count() - before <= module._CONNECTIONS
         assert connections[0].recv(1) == b"", "the oldest was cut off"
-    wait_for(lambda: threading.active_count() == before, what="the threads to end")
+    wait_for(lambda: threading.active_count() <= before, what="the threads to end")
 
 
 def test_a_client_that_says_nothing_is_left_after_a_while(
