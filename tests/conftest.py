@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
-from broker import PASSWORD, USERNAME, KafkaBroker
+from broker import PASSWORD, USERNAME, KafkaBroker, alone
 from certificates import Certificate, make_certificate
 from cluster import KafkaCluster
 from launchers import INSTALL, Launcher, find_launcher
 from replication import ReplicatedPostgres, run_replicated_postgres
 from services import (
+    PATIENCE_S,
     Postgres,
     SecureKafka,
     TlsPostgres,
@@ -58,8 +59,9 @@ def kafka_launcher() -> Launcher:
 def session_broker(
     kafka_launcher: Launcher, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KafkaBroker]:
-    """The node that all tests share; none may stop it."""
-    with KafkaBroker(tmp_path_factory.mktemp("kafka"), kafka_launcher, certificate) as broker:
+    """The node that all tests share; none may stop it, so it may be silent for minutes on a busy machine."""
+    place = alone(session_ms=PATIENCE_S * 1000)
+    with KafkaBroker(tmp_path_factory.mktemp("kafka"), kafka_launcher, certificate, place) as broker:
         yield broker
 
 

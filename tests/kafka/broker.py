@@ -52,6 +52,8 @@ ssl.truststore.type=PEM
 ssl.truststore.location={truststore}
 listener.name.ssl.ssl.client.auth=required
 """
+SESSION_MS: Final = 3_000
+"""A busy machine is no dead broker."""
 _CLIENT_PORTS_BEGIN: Final = 32_768  # Linux gives ports from here to whoever connects.
 
 
@@ -75,9 +77,13 @@ class Place(NamedTuple):
     heap_mb: int
 
 
-def alone() -> Place:
-    """Return the place of a node that is a cluster by itself."""
-    return Place(1, {1: lasting_port()}, 1, str(uuid.uuid4()), session_ms=1_000, heap_mb=512)
+def alone(session_ms: int = SESSION_MS) -> Place:
+    """Return the place of a node that is a cluster by itself.
+
+    Args:
+        session_ms: see `Place`; one that is killed and started again is let in only after that.
+    """
+    return Place(1, {1: lasting_port()}, 1, str(uuid.uuid4()), session_ms=session_ms, heap_mb=512)
 
 
 def lasting_port() -> int:

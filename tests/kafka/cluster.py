@@ -6,14 +6,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from broker import KafkaBroker, Place, lasting_port
+from broker import SESSION_MS, KafkaBroker, Place, lasting_port
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from launchers import Launcher
 from services import wait_for
 
 _HEAP_MB: Final = 320
-_SESSION_MS: Final = 3_000  # A busy machine is no dead broker.
 _ANSWER_MS: Final = 3_000
 
 
@@ -36,7 +35,7 @@ class KafkaCluster:
         for number in numbers:
             folder = home / f"node-{number}"
             folder.mkdir()
-            place = Place(number, controllers, nodes, cluster_id, session_ms=_SESSION_MS, heap_mb=_HEAP_MB)
+            place = Place(number, controllers, nodes, cluster_id, session_ms=SESSION_MS, heap_mb=_HEAP_MB)
             self.brokers.append(KafkaBroker(folder, launcher, place=place))
         self.bootstrap = ",".join(broker.bootstrap for broker in self.brokers)
 
