@@ -142,8 +142,7 @@ class _Refusals(logging.Handler):
                 self.last = said
             elif isinstance(said, KafkaConnectionError) and "CERTIFICATE" in str(said):
                 self.last = SSLError(str(said))
-            elif isinstance(said, Exception) and not isinstance(said, KafkaError | OSError):
-                # Of an address that is none, or of a SASL mechanism.
+            elif isinstance(said, ValueError | OverflowError):  # Of an address that is none.
                 self.last = KafkaConfigurationError(str(said))
 
 

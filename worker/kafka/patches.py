@@ -11,11 +11,14 @@ from kafka.consumer.fetcher import Fetcher, RecordTooLargeError
 from kafka.errors import (
     CorruptRecordError,
     InvalidRecordError,
+    KafkaConnectionError,
     KafkaError,
     LeaderNotAvailableError,
+    SaslAuthenticationFailedError,
     UnknownError,
     UnsupportedCodecError,
 )
+from kafka.net.connection import KafkaConnection
 from kafka.net.inet import KafkaNetSocket
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.record.default_records import DefaultRecordBatch
@@ -25,6 +28,9 @@ from worker.kafka.unreadable import Batches, ForgivingBytes, UnreadableBatch
 
 FIRST_CONTACT_MS: Final = 10_000
 """How long a client may take to find a broker."""
+
+_KDC_AWAY: Final = -1_765_328_228 % 2**32
+"""Kerberos' code for a server of tickets that cannot be reached; source: KRB5_KDC_UNREACH in krb5.h."""
 
 _OF_A_BATCH: Final = (CorruptRecordError, InvalidRecordError, RecordTooLargeError, UnknownError)
 """Answers to a fetch which mean that the broker cannot read a batch."""
@@ -100,6 +106,27 @@ async def _handshake(transport: Any) -> None:
 
 
 patch_method(KafkaSSLTransport, "handshake", lambda _: _or_close(_handshake, position=0))
+
+
+def _or_refused(authenticate: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Raise Kafka's own errors where a SASL mechanism fails; the client (3.0.12) lets those of libraries through.
+
+    They come up from any question to a broker, and end the thread that sends heartbeats.
+    """
+
+    async def authenticate_or_tell(*args: Any, **options: Any) -> Any:
+        try:
+            return await authenticate(*args, **options)
+        except (KafkaError, OSError):
+            raise
+        except Exception as error:
+            away = getattr(error, "min_code", None) == _KDC_AWAY
+            raise (KafkaConnectionError if away else SaslAuthenticationFailedError)(str(error)) from error
+
+    return authenticate_or_tell
+
+
+patch_method(KafkaConnection, "_sasl_authenticate", _or_refused)
 
 
 def _with_a_free_place(fetched_records: Callable[..., Any]) -> Callable[..., Any]:
