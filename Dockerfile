@@ -16,7 +16,7 @@ COPY pyproject.toml .
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 extras = project['optional-dependencies']; \
 training = [line for line in extras['excel'] + extras['onnx'] + extras['training'] if 'asr-emotions' not in line]; \
-open('worker.txt', 'w').write('\n'.join(project['dependencies'])); \
+open('worker.txt', 'w').write('\n'.join(project['dependencies'] + extras['report'])); \
 open('training.txt', 'w').write('\n'.join(training))"
 
 
@@ -42,6 +42,7 @@ FROM dependencies AS package
 
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
+COPY pages pages
 COPY registry registry
 COPY worker worker
 COPY training training

@@ -66,6 +66,19 @@ app.command(
     For example:
 
         echo "мне очень страшно за нее" | emotion-worker classify
+        emotion-worker classify --explain call-17.json
+    """,
+)
+app.command(
+    "worker.commands.report:report",
+    help="""Write a page that shows where customers were distressed, and why: one file, for any browser.
+
+    It asks the database of WORKER_DATABASE_URL, or reads a file of transcripts or of what `classify` wrote.
+
+    For example:
+
+        emotion-worker report --since 7d --output calls.html
+        emotion-worker report examples/transcripts.jsonl
     """,
 )
 app.command(

@@ -25,6 +25,8 @@ def test_the_demo_shows_rows_and_dead_letters_and_leaves_nothing_running(tmp_pat
     assert "268 rows of 34 sessions, 5 dead letters" in done.stdout
     for shown in ("emotion_results", "fear", "msg/s", "Object missing required field `text`", "SELECT"):
         assert shown in done.stdout
+    assert f"Look, in a browser: {tmp_path / 'calls.html'}" in done.stdout
+    assert "<mark>" in (tmp_path / "calls.html").read_text(encoding="utf-8")
     assert "Traceback" not in done.stderr
     assert "leaked" not in done.stderr
     wait_for(

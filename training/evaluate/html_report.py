@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pages.colours import COLOURS
+from pages.render import render
 from schemas.bundle import Manifest
 from schemas.emotions import EMOTIONS
 from training.evaluate import plots
 from training.evaluate.behaviour import NEEDED, NEEDED_EACH, Behaviour
 from training.evaluate.breakdowns import BUDGET, LIMITED_RATE, Mistake
-from training.evaluate.pages import Plot, plot, render
-from training.evaluate.svg import COLOURS
+from training.evaluate.pages import Plot, plot
 
 TARGET_ECE: Final = 0.025
 """Expected calibration error that no emotion should exceed."""
@@ -38,7 +39,7 @@ def page(  # noqa: PLR0913 - the parts of the page.
     main = max(figures, key=lambda source: int(figures[source]["as_served"]["rows"]))
     false_alarms, misses = worst[main]
     return render(
-        "evaluate/report.html.jinja",
+        "training/evaluate/report.html.jinja",
         manifest=manifest,
         verdict=verdict,
         behaviour=behaviour,

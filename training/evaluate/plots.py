@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from pages.colours import COLOURS
 from schemas.emotions import EMOTIONS
 from training.evaluate.breakdowns import BUDGET, LIMITED_RATE
-from training.evaluate.svg import ACCENT, COLOURS, INK, QUIET, svg
+from training.evaluate.svg import ACCENT, INK, QUIET, svg
 
 _SERIES: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 _MANY_POINTS: Final = 60

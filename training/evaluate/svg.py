@@ -1,7 +1,4 @@
-"""One style for all plots, and a figure as an <svg> element that takes its ink from the page: it suits light and dark.
-
-Colours are those of Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, which colour-blind readers can tell apart.
-"""
+"""One style for all plots, and a figure as an <svg> element whose ink is that of the page, light or dark."""
 
 import io
 import re
@@ -10,16 +7,6 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-
-COLOURS: Final = {
-    "anger": "#d55e00",
-    "disgust": "#009e73",
-    "fear": "#cc79a7",
-    "joy": "#e69f00",
-    "sadness": "#0072b2",
-    "surprise": "#56b4e9",
-    "neutral": "#8a8a8a",
-}
 
 INK: Final = "#010203"
 """No other thing has this colour; the page's own takes its place."""

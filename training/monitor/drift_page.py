@@ -7,9 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pages.colours import COLOURS
+from pages.render import render
 from schemas.emotions import EMOTIONS
-from training.evaluate.pages import Plot, plot, render
-from training.evaluate.svg import ACCENT, COLOURS, INK, QUIET, svg
+from training.evaluate.pages import Plot, plot
+from training.evaluate.svg import ACCENT, INK, QUIET, svg
 from training.monitor.drift import Change, Drift, Sample
 from training.monitor.label_quality import Month
 
@@ -32,7 +34,7 @@ def drift_page(drift: Drift, reference: Sample, window: Sample, months: Sequence
     if drift.model:
         plots.append(_scores(drift, reference, window))
     return render(
-        "monitor/drift.html.jinja",
+        "training/monitor/drift.html.jinja",
         drift=drift,
         plots=plots,
         quality=_quality(months) if months else None,

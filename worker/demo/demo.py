@@ -29,6 +29,7 @@ from worker.storage.migrate import migrate
 
 _EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "transcripts.jsonl"
 _SHOWN: Final = 20
+_REPORT: Final = Path("calls.html")
 _MIXED: Final = """
     SELECT * FROM (
         SELECT *, row_number() OVER (PARTITION BY emotions ORDER BY transcript_id) AS place FROM emotion_results
@@ -75,6 +76,7 @@ def run_demo(*, keep: bool) -> None:
         _show_rows(engine, console)
         _show_summary(settings, engine, console)
         console.print("\n[bold]Try next[/bold], with `emotion-worker demo --keep` and psql:\n" + _TRY)
+        _write_page(settings, console)
         if keep:
             _wait_for_interrupt(broker, url, console)
         engine.dispose()
@@ -151,6 +153,17 @@ def _show_summary(settings: Settings, engine: Engine, console: Console) -> None:
     for letter in letters:
         value = (letter.value or b"").decode("utf-8", "replace")
         console.print(f"  {letter.errors['exception.message']}\n    {value[:90]}", markup=False, highlight=False)
+
+
+def _write_page(settings: Settings, console: Console) -> None:
+    """Write the report of the sample calls, whose days the examples name."""
+    try:
+        from worker.report.run import Order, write_report  # noqa: PLC0415 - the libraries of an extra.
+    except ModuleNotFoundError as error:
+        console.print(f"\nNo report: {error.name} is not installed; `pip install 'asr-emotions[report]'`", markup=False)
+        return
+    write_report(Order(since="2026-03-02", until="2026-03-05", calls=10), settings, _REPORT)
+    console.print(f"\n[bold]Look[/bold], in a browser: {_REPORT.absolute()}", soft_wrap=True)
 
 
 def _wait_for_interrupt(broker: str, url: str, console: Console) -> None:

@@ -1,0 +1,1 @@
+"""The report: stored or classified transcripts as a page that an analyst can read."""
