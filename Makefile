@@ -59,13 +59,8 @@ test-label-studio: .venv/ready $(LABEL_STUDIO_READY)  ## The round trip of label
 test-compose: .venv/ready  ## compose.yaml in Docker: built, started and looked at, from transcripts to a swapped model
 	PYTHONPATH=tests/support $(BIN)/python tests/compose/run.py
 
-# Needs Chromium. Each picture is one page at one width; look at them after a change of the page.
-screenshots: .venv/ready  ## Pictures of the report at 1440 and 500 pixels, light and dark, in /tmp
-	$(BIN)/emotion-worker report examples/transcripts.jsonl --output /tmp/calls.html
-	for width in 1440 500; do for dark in 0 1; do \
-		chromium --headless=new --no-sandbox --hide-scrollbars --blink-settings=preferredColorScheme=$$((1 - dark)) \
-			--window-size=$$width,5000 --screenshot=/tmp/calls-$$width-$$dark.png file:///tmp/calls.html; \
-	done; done
+screenshots: .venv/ready  ## The report as Chromium shows it at 1440 and 390 pixels, light and dark: build/report-*.png
+	$(BIN)/python benchmarks/screenshots.py
 
 docs: .venv/ready  ## Write the documents that are made from the code
 	$(BIN)/python -m schemas.export

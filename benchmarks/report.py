@@ -21,7 +21,8 @@ FILL = text(f"""
         {", ".join(EMOTIONS)}, attributes, model_version, normalizer, kafka_topic, kafka_partition, kafka_offset)
     SELECT n::text, 'source-' || n / 20 % 8, 'call-' || n / 20, 'x', (ARRAY['agent', 'customer'])[n % 2 + 1], n % 20,
         'я хотела бы узнать где мой заказ он должен был приехать еще вчера а его до сих пор нет и никто не звонит',
-        now() - interval '14 days' * n / :rows, (ARRAY['{{neutral}}', '{{anger}}', '{{fear,surprise}}'])[n % 3 + 1]::text[],
+        now() - interval '14 days' * n / :rows,
+        (ARRAY['{{neutral}}', '{{anger}}', '{{fear,surprise}}'])[n % 3 + 1]::text[],
         {", ".join("random()" for _ in EMOTIONS)}, jsonb_build_object('agent', 'agent ' || n / 20 % 50),
         'm', 'n', 'transcripts', n % 4, n
     FROM generate_series(1, :rows) AS n
