@@ -82,8 +82,8 @@ def main() -> None:
         "each word": occlusion(classifier, EACH_WORD),
         "9 equal spans": occlusion(classifier, Plan(9, 9)),
         "3 spans, then 6": occlusion(classifier, Plan(9, 3)),
-        "5 spans, then 4": occlusion(classifier, PLAN),
-        "6 spans, then 3": occlusion(classifier, Plan(9, 6)),
+        "5 spans, then 4": occlusion(classifier, Plan(9, 5)),
+        "6 spans, then 3": occlusion(classifier, PLAN),
         "gradient by embedding": gradients(released_model(SHORT_NAMES[arguments.model])),
     }
     words = sum(len(text.split()) for text in texts) / len(texts)

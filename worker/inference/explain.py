@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     """
 
     passes: int = 9
-    spans: int = 5
+    spans: int = 6
 
 
 PLAN: Final = Plan()

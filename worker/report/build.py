@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -88,6 +88,7 @@ def build_report(rows: Rows, wish: Wish) -> Report:
     before = _Tally()
     if wish.period.before:
         _count_calls(_calls(rows, wish.period.before), before, 0)
+    turns = _turns(rows, wish.period, dict.fromkeys([*worst, *relieved]))
     return Report(
         origin=rows.origin,
         period=wish.period,
@@ -99,8 +100,8 @@ def build_report(rows: Rows, wish: Wish) -> Report:
         heard=tally.heard,
         wrong=tally.share(tally.wrong),
         turned=tally.share(tally.turned),
-        worst=tuple(_shown(rows, call, wish) for call in worst),
-        relieved=tuple(_shown(rows, call, wish) for call in relieved),
+        worst=tuple(_shown(call, turns, wish) for call in worst),
+        relieved=tuple(_shown(call, turns, wish) for call in relieved),
         step=step,
         moments=moments,
         courses=role_courses(courses, moments),
@@ -189,9 +190,20 @@ def _count_calls(calls: Iterable[Call | None], tally: _Tally, most: int) -> tupl
     return worst, relieved
 
 
-def _shown(rows: Rows, call: Call, wish: Wish) -> ShownCall:
-    when, values = _condition(wish.period)
-    turns = read_turns(rows.ask(questions.turns(when), source=call.source, call=call.name, **values), wish.with_texts)
+def _turns(rows: Rows, period: Period, calls: Collection[Call]) -> dict[tuple[str, str], list[Row]]:
+    """Return the rows of calls, by source and name."""
+    found: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
+    if calls:
+        when, values = _condition(period)
+        names = {f"source_{at}": call.source for at, call in enumerate(calls)}
+        names |= {f"call_{at}": call.name for at, call in enumerate(calls)}
+        for row in rows.ask(questions.turns(when, len(calls)), **values, **names):
+            found[row["source"], row["call"]].append(row)
+    return found
+
+
+def _shown(call: Call, rows: Mapping[tuple[str, str], list[Row]], wish: Wish) -> ShownCall:
+    turns = read_turns(rows[call.source, call.name], wish.with_texts)
     half = _MOST_TURNS // 2
     if len(turns) <= _MOST_TURNS:
         return ShownCall(call, tuple(turns))

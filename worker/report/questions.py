@@ -71,16 +71,16 @@ def outcomes(when: str) -> str:
     """  # noqa: S608 - made of constants.
 
 
-def turns(when: str) -> str:
-    """Return the question for the rows of a call, in their order.
+def turns(when: str, calls: int) -> str:
+    """Return the question for the rows of some calls, each call's in their order.
 
-    Each of the conditions has an index, unlike the expression that they spell out.
+    Args:
+        when: ALWAYS or PERIOD.
+        calls: number of calls; their names are the values `source_0`, `call_0`, `source_1` and so on.
     """
+    wanted = ", ".join(f"(CAST(:source_{at} AS text), CAST(:call_{at} AS text))" for at in range(calls))
     return f"""
-    SELECT role, speaker, spoken_at, text, emotions, {", ".join(EMOTIONS)}, model_version, convention, not_scored
-    FROM emotion_results
-    WHERE source = :source AND (
-        session_id = :call
-        OR session_id IS NULL AND (message_id = :call OR message_id IS NULL AND transcript_id = :call)
-    ) AND {when} ORDER BY {_ORDER}
+    SELECT source, {_CALL} AS call, role, speaker, text, emotions, {", ".join(EMOTIONS)}, model_version, convention,
+           not_scored
+    FROM emotion_results WHERE {when} AND (source, {_CALL}) IN (VALUES {wanted}) ORDER BY {_ORDER}
     """  # noqa: S608 - made of constants.

@@ -43,9 +43,9 @@ def test_of_a_short_text_exactly_the_word_that_carried_the_score_is_marked(place
     assert weights[place] == pytest.approx(2 * np.log(19), rel=1e-3)
 
 
-@pytest.mark.parametrize("place", [0, 12, 19])
+@pytest.mark.parametrize("place", [0, 10, 17])
 def test_of_a_longer_text_a_second_look_finds_the_word(place: int) -> None:
-    words = [f"слово{number}" for number in range(20)]
+    words = [f"слово{number}" for number in range(18)]
     words[place] = HEAVY
 
     (weights,) = weigh_words(WordClassifier(), [" ".join(words)], ["anger"])
