@@ -139,7 +139,12 @@ def delete_messages(connection: Connection, messages: dict[str, list[str]]) -> t
     if not messages["ids"]:
         return [], 0
     rows = [row for statement in _DELETE for row in connection.execute(statement, messages)]
-    return rows, connection.execute(_DELETE_SHADOWS, keys_of(rows)).rowcount
+    return rows, delete_shadows(connection, rows)
+
+
+def delete_shadows(connection: Connection, rows: Sequence[Any]) -> int:
+    """Delete the shadow's rows of rows that were deleted, and return their number."""
+    return connection.execute(_DELETE_SHADOWS, keys_of(rows)).rowcount if rows else 0
 
 
 def keys_of(rows: Sequence[Any]) -> dict[str, list[str]]:

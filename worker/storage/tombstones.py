@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from worker.records import Record, Utterance, known_timestamp
+from worker.storage.delete_messages import delete_shadows
 
 _DELETE: Final = tuple(
     text(f"""
@@ -14,6 +15,7 @@ _DELETE: Final = tuple(
         AS tombstone (transcript_id, topic, kafka_timestamp)
     WHERE result.{column} = tombstone.transcript_id AND result.kafka_topic = tombstone.topic
       AND result.kafka_timestamp <= tombstone.kafka_timestamp
+    RETURNING result.transcript_id, result.source
     """)  # noqa: S608 - the columns are constants.
     for column in ("transcript_id", "message_id")
 )
@@ -21,7 +23,7 @@ _DELETE: Final = tuple(
 
 
 def delete_rows(connection: Connection, tombstones: Iterable[Record]) -> int:
-    """Delete the rows of messages whose id is the key of a tombstone of their topic, and that are no newer.
+    """Delete rows, and the shadow's, of messages whose id is the key of a tombstone of their topic, but newer ones.
 
     Returns:
         How many rows were deleted.
@@ -37,7 +39,9 @@ def delete_rows(connection: Connection, tombstones: Iterable[Record]) -> int:
         "topics": [record.topic for _, record in named],
         "timestamps": [known_timestamp(record.timestamp) for _, record in named],
     }
-    return sum(connection.execute(statement, asked).rowcount for statement in _DELETE)
+    rows = [row for statement in _DELETE for row in connection.execute(statement, asked)]
+    delete_shadows(connection, rows)
+    return len(rows)
 
 
 def without_deleted(utterances: Sequence[Utterance], tombstones: Iterable[Record]) -> list[Utterance]:

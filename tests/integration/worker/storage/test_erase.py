@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from chunks import Message, message
+from chunks import Message, message, tombstone
 from labelling import label
 from places import ROOT
 from services import PATIENCE_S, engine_fixture, wait_for
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, event, select, text
 from stored import Store, stored_fixture
 
 from registry.erasures import Erasure
@@ -163,6 +163,13 @@ def test_what_is_being_stored_is_erased_too(engine: Engine, stored: Store, postg
     assert ids(engine) == []
 
 
+def test_a_tombstone_takes_the_shadows_rows_with_it(engine: Engine, stored: Store) -> None:
+    stored(call(0, "one"), *spoken("two", first=1))
+    shadow(engine, "one", "one#0002", "two")
+    stored(tombstone(2, b"one"), delete=True)
+    assert (ids(engine), ids(engine, shadow_results)) == (["two"], ["two"])
+
+
 def test_an_erasure_is_taken_back_as_the_document_says(engine: Engine, stored: Store) -> None:
     records = spoken("a-1", session_id="call-17")
     stored(*records)
@@ -181,17 +188,22 @@ def test_the_shadow_writes_nothing_of_rows_that_are_gone(engine: Engine, stored:
     assert ids(engine, shadow_results) == ["b-1"]
 
 
-def test_a_shadow_that_writes_meanwhile_is_waited_for(engine: Engine, stored: Store, postgres_url: str) -> None:
+def test_scores_that_the_shadow_writes_meanwhile_are_erased_too(
+    engine: Engine, stored: Store, postgres_url: str
+) -> None:
     stored(*spoken("a-1", session_id="a"))
     other = connect(postgres_url, "eraser")
     eraser = threading.Thread(target=lambda: done(other, session="a"))
-    with engine.begin() as connection:
-        connection.execute(text("SELECT FROM emotion_results FOR KEY SHARE"))
+
+    def before_the_commit(_: Any) -> None:
         eraser.start()
-        wait_for(partial(_is_waiting, other), "the deletion to wait for the row")
+        wait_for(partial(_is_waiting, other), "the deletion to wait for the shadow")
+
+    event.listen(engine, "commit", before_the_commit, once=True)
+    shadow(engine, "a-1")
     eraser.join(PATIENCE_S)
     other.dispose()
-    assert ids(engine) == []
+    assert (ids(engine), ids(engine, shadow_results)) == ([], [])
 
 
 def _is_waiting(engine: Engine) -> bool:
