@@ -273,6 +273,8 @@ model_versions = Table(
     comment="The models there are; at most one is the champion",
 )
 
+RUN_STATES = ("running", "promoted", "rejected", "skipped", "failed", "interrupted")
+
 training_runs = Table(
     "training_runs",
     metadata,
@@ -288,8 +290,6 @@ training_runs = Table(
     Column("details", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="Numbers and verdicts"),
     _moment("started_at", "When it started", now=True),
     _moment("finished_at", "When it ended", nullable=True),
-    CheckConstraint(
-        "state IN ('running', 'promoted', 'rejected', 'skipped', 'failed', 'interrupted')", name="known_state"
-    ),
+    CheckConstraint(f"state IN {RUN_STATES}", name="known_state"),
     comment="Each run of the retraining job",
 )

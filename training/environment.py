@@ -41,6 +41,13 @@ class Environment(EnvironmentSettings):
     timezone: str | None = None
     """Time zone of these dates, such as Europe/Moscow; without it, this machine's."""
 
+    http_host: str = "127.0.0.1"
+    """Address of the metrics server of `schedule`."""
+
+    http_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Port of `schedule`: /metrics for Prometheus, and once a day a comparison of the results as `drift` makes it. 0
+    takes any free one and logs it; without it, neither is done."""
+
     @property
     def url(self) -> str | None:
         """URL of the database, if any is set."""

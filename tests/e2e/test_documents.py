@@ -1,11 +1,15 @@
 """What the documents name exists: settings, files, headings, tests and make targets."""
 
 import re
+import shlex
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from training.cli import app as training_app
 from training.environment import Environment
+from worker.cli import app as worker_app
 from worker.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +42,35 @@ def test_the_links_of_a_document_lead_somewhere(document: str) -> None:
             assert heading in headings(file), target
         if text.startswith("test_"):
             assert f"\ndef {text}(" in file.read_text(encoding="utf-8"), text
+
+
+def blocks(document: str) -> str:
+    """What stands indented in a document, a line each for what is continued."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / document).read_text(encoding="utf-8"))
+    return "".join(re.findall(r"^ {4,}.*\n|^\n", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_commands_that_a_document_shows_have_arguments_that_exist(document: str) -> None:
+    """Those of README and runbook run, too: see the tests of their names."""
+    apps = {"emotion-training": training_app, "emotion-worker": worker_app}
+    for line in re.findall(
+        r"^ +(?:\S+ \| |\w+=\S+ )*(emotion-(?:worker|training) [^…$\n]+)$", blocks(document), re.MULTILINE
+    ):
+        program, *words = shlex.split(line)
+        apps[program].parse_args(words, exit_on_error=False, print_error=False)
+
+
+def statements(document: str) -> list[str]:
+    """The SQL that stands indented in a document."""
+    return re.findall(r"^ +((?:SELECT|INSERT|UPDATE|DELETE|WITH)\b[^;]+;)$", blocks(document), re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if statements(document)])
+def test_the_sql_that_a_document_shows_runs(document: str, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
+        for statement in statements(document):
+            connection.execute(statement.encode())
 
 
 def headings(file: Path) -> set[str]:

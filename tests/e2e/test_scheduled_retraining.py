@@ -1,8 +1,10 @@
 """`emotion-training schedule` retrains for real, stops in the middle of a fit, and goes on with it."""
 
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from itertools import combinations, islice
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from bundles import WORDS, make_bundle
+from prometheus_client.parser import text_string_to_metric_families
 from services import PATIENCE_S, engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select, text
 
@@ -50,7 +53,7 @@ class Command:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        words = [TRAINING, "schedule", *self._words, "--set", *SETTINGS]
+        words = [TRAINING, "schedule", *self._words, "--http-port", "0", "--set", *SETTINGS]
         with self._log.open("ab") as log:
             self._processes.append(subprocess.Popen(words, env=self._environment, stdout=log, stderr=log))
 
@@ -60,6 +63,14 @@ class Command:
 
     def said(self) -> str:
         return self._log.read_text(encoding="utf-8")
+
+    def last_runs(self) -> dict[str, float]:
+        """When runs of each state were last there, as Prometheus reads it of the latest process."""
+        port = re.findall(r'"port": (\d+)', self.said())[-1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        name = "emotion_training_last_run_timestamp_seconds"
+        return {each.labels["state"]: each.value for one in families for each in one.samples if each.name == name}
 
     def kill(self) -> None:
         for process in self._processes:
@@ -96,8 +107,11 @@ def test_a_missed_retraining_survives_a_stop_and_promotes_its_candidate(engine: 
 
     command.start()
     wait_for(lambda: command.said().count("the next run") == 3, "the date after the run")
+    wait_for(lambda: "holds 0 rows, 100 are needed" in command.said(), "the comparison of results")
+    last_runs = command.last_runs()
     command.end()
     _, run = runs(engine)
     assert run.state == "promoted", command.said()
     assert f"run {run.id}: promoted {run.model_version}" in command.said()
     assert {path.name for path in command.work.iterdir()} == {"reports", "snapshot"}
+    assert last_runs["promoted"] == pytest.approx(run.finished_at.timestamp())

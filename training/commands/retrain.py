@@ -17,6 +17,7 @@ def retrain(  # noqa: PLR0913 - the command's options.
     work: Path | None = None,
     champion: BundleFolder | None = None,
     public: Names | None = None,
+    metrics: Path | None = None,
     set_: Overrides | None = None,
 ) -> None:
     """Fit a candidate on the labels in the database, and promote it if it is surely better than the champion.
@@ -30,13 +31,21 @@ def retrain(  # noqa: PLR0913 - the command's options.
         champion: Bundle (a folder, small or tiny) to begin with while the registry has no champion.
         public: Sets on whose published validation rows both models are compared too: folders, files or hub names. A
             fall there is reported; with gate.public_veto=true it refuses the candidate. Without it, TRAINING_PUBLIC's.
+        metrics: Write metrics of the runs to this file once this one has ended, for the textfile collector of
+            Prometheus, which reads names ending in .prom.
         set_: Other settings, such as gate.margin=0.005.
     """
     options = Environment.load(model_store=store, work=work, public=public)
     given = {"store": options.model_store, "work": options.work, "public": options.public, "champion": champion}
     settings = read_settings(recipe, set_ or (), **given)
 
-    from training.retrain.run import retrain as run_once  # noqa: PLC0415 - --help is fast without torch.
+    from training.monitor.run_metrics import write_run_metrics  # noqa: PLC0415 - --help is fast without scipy and torch.
+    from training.retrain.run import retrain as run_once  # noqa: PLC0415 - as above.
 
-    with on_signals() as stop:
-        print(run_once(settings, connect(), stop, force=force).line())  # noqa: T201 - the command's answer.
+    engine = connect()
+    try:
+        with on_signals() as stop:
+            print(run_once(settings, engine, stop, force=force).line())  # noqa: T201 - the command's answer.
+    finally:
+        if metrics:
+            write_run_metrics(metrics, engine)

@@ -3,18 +3,28 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Gauge
 
-from training.errors import UnusableOutput
 from training.monitor.drift import Drift
 from training.monitor.label_quality import Month
+from training.monitor.run_metrics import write_textfile
 
 
 def write_metrics(file: Path, drift: Drift, months: Sequence[Month]) -> None:
-    """Write the figures of a comparison; a reader sees the old file or the new one, and no half of either.
+    """Write the figures of a comparison for the textfile collector.
 
     Raises:
         UnusableOutput: the file cannot be written.
+    """
+    write_textfile(file, drift_registry(drift, months))
+
+
+def drift_registry(drift: Drift, months: Sequence[Month]) -> CollectorRegistry:
+    """Return the figures of a comparison as metrics.
+
+    Args:
+        drift: changes between two stretches of results.
+        months: the champion's quality on the labels of each month; none where it was not measured.
     """
     registry = CollectorRegistry()
 
@@ -48,7 +58,4 @@ def write_metrics(file: Path, drift: Drift, months: Sequence[Month]) -> None:
             weighted.labels(month.month).set(month.weighted_f1)
             for emotion, value_of in month.f1.items():
                 f1.labels(month.month, emotion).set(value_of)
-    try:
-        write_to_textfile(str(file), registry)
-    except OSError as error:
-        raise UnusableOutput(f"{file} cannot be written: {error.strerror}. Name another --metrics") from error
+    return registry

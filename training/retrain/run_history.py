@@ -1,11 +1,12 @@
 """What bundles and earlier runs say to a new one: what a model has learnt, and what was judged already."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Row, Subquery, and_, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
+from registry.lifecycle import champion
 from registry.postgres import database_problems
 from registry.versions import ModelVersion
 from schemas.tables import training_runs
@@ -111,9 +112,9 @@ def _learnt(engine: Engine, model: ModelVersion) -> Learnt:
     return Learnt(model.created_at, sorted(sets), told=bool(sets) and sets <= _PUBLIC)
 
 
-def last_judged(engine: Engine, champion: str) -> tuple[int, datetime] | None:
+def last_judged(engine: Engine, version: str) -> tuple[int, datetime] | None:
     """Return the latest run whose candidate was judged against this champion, and when it took its labels."""
-    run = _latest(engine, _judged_against(champion))
+    run = _latest(engine, _judged_against(version))
     return run and (run.id, datetime.fromisoformat(run.details["snapshot"]["taken_at"]))
 
 
@@ -149,6 +150,19 @@ def labels_new_to(engine: Engine, known: Learnt) -> int:
     with database_problems(), engine.connect() as connection:
         earlier = connection.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE})
         return new + sum(not known.knows(origin, text) for origin, text in earlier)
+
+
+def labels_waiting(engine: Engine) -> int:
+    """Count the labels that came in since a run last judged some against the champion, or since the champion learnt.
+
+    Fast enough to be asked often: no bundle is read, so no earlier label is counted, even where the champion never saw
+    its text. Without a champion, every label waits.
+    """
+    model = champion(engine)
+    if model is None:
+        return labels_since(engine, datetime.min.replace(tzinfo=UTC))
+    judged, learnt = last_judged(engine, model.version), _learnt(engine, model).until
+    return labels_since(engine, max(judged[1], learnt) if judged else learnt)
 
 
 def _learnable() -> tuple[Subquery, ColumnElement[bool]]:

@@ -6,7 +6,7 @@ runs never overlap: see `training.retrain.runs`.
 
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,11 +30,22 @@ _LONGEST_WAIT_S: Final = 60
 """Between two questions to a database that is away."""
 
 
+def _wait_only(_date: datetime) -> None:
+    """Do nothing between two runs."""
+
+
 class Job(NamedTuple):
-    """What a schedule starts: a command that retrains once, and the folder for its work."""
+    """What a schedule starts, and what it does meanwhile.
+
+    Attributes:
+        command: retrains once.
+        work: folder for its work.
+        meanwhile: called between the runs, each half minute at most, with the date of the next one.
+    """
 
     command: Sequence[str]
     work: Path
+    meanwhile: Callable[[datetime], None] = _wait_only
 
 
 def keep_to(date_after: Dates, engine: Engine, job: Job, stop: StopSignal) -> NoReturn:
@@ -54,7 +65,7 @@ def keep_to(date_after: Dates, engine: Engine, job: Job, stop: StopSignal) -> No
     """
     due = _first_date(date_after, engine, job, stop)
     while True:
-        _wait_for(due, stop)
+        _wait_for(due, job, stop)
         _wait_for_database(engine, job, stop)
         run_once(job.command, stop)
         _wait_for_database(engine, job, stop)
@@ -76,13 +87,15 @@ def _first_date(date_after: Dates, engine: Engine, job: Job, stop: StopSignal) -
     return date_after(now)
 
 
-def _wait_for(date: datetime, stop: StopSignal) -> None:
+def _wait_for(date: datetime, job: Job, stop: StopSignal) -> None:
     log.info("the next run", date=date.isoformat(" "))
     # Python drops what a signal's handler raises while an object is finalized: then the signal is heeded here.
     stop.check()
+    job.meanwhile(date)
     while (left := (date - datetime.now(UTC)).total_seconds()) > 0:
         time.sleep(min(left, _LOOK_AT_THE_CLOCK_S))
         stop.check()
+        job.meanwhile(date)
 
 
 def _wait_for_database(engine: Engine, job: Job, stop: StopSignal) -> None:
@@ -91,7 +104,17 @@ def _wait_for_database(engine: Engine, job: Job, stop: StopSignal) -> None:
 
 
 def run_once(command: Sequence[str], stop: StopSignal) -> None:
-    """Start a command, wait for its end, and say how it was, where it says nothing itself.
+    """Start a command that retrains, wait for its end, and say how it was, where it says nothing itself.
+
+    Raises:
+        Interrupted: as `run_process`.
+    """
+    if code := run_process(command, stop):
+        log.error("a run failed; the next date stands", exit_code=code)
+
+
+def run_process(command: Sequence[str], stop: StopSignal) -> int:
+    """Start a command, wait for its end, and return its exit code.
 
     Raises:
         Interrupted: by the signal, which the command gets too, after its end.
@@ -106,6 +129,5 @@ def run_once(command: Sequence[str], stop: StopSignal) -> None:
             if process.poll() is None:
                 process.terminate()
             code = process.wait()
-            log.info("a run's process ended", exit_code=code)
-    if code:
-        log.error("a run failed; the next date stands", exit_code=code)
+            log.info("a process ended", exit_code=code)
+    return code

@@ -31,8 +31,8 @@ def test_each_setting_is_described() -> None:
     assert [name for name, field in own.items() if not field.description] == []
 
 
-def test_nothing_is_set_by_default() -> None:
-    assert Environment.load().printable() == {}
+def test_nothing_but_an_address_of_this_machine_is_set_by_default() -> None:
+    assert Environment.load().printable() == {"http_host": "127.0.0.1"}
 
 
 @pytest.mark.parametrize(
