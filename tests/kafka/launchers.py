@@ -28,6 +28,17 @@ INSTALL: Final = (
 )
 _JAVA: Final = 17
 
+# What each script runs; source: bin/ of Kafka's distribution.
+_TOOLS: Final = {
+    "kafka-configs.sh": "kafka.admin.ConfigCommand",
+    "kafka-console-consumer.sh": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "kafka-delete-records.sh": "org.apache.kafka.tools.DeleteRecordsCommand",
+    "kafka-get-offsets.sh": "org.apache.kafka.tools.GetOffsetShell",
+    "kafka-leader-election.sh": "org.apache.kafka.tools.LeaderElectionCommand",
+    "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+    "kafka-transactions.sh": "org.apache.kafka.tools.TransactionsCommand",
+}
+
 
 class Server(Protocol):
     """A running Kafka node."""
@@ -57,6 +68,9 @@ class Launcher(Protocol):
         Its output goes to ``kafka.log`` in home.
         """
 
+    def tool(self, script: str) -> list[str]:
+        """Return the command that does what a script of Kafka's does, such as kafka-topics.sh."""
+
 
 class JavaLauncher:
     """Kafka on the Java of this machine."""
@@ -77,6 +91,9 @@ class JavaLauncher:
                 [*java, "kafka.Kafka", properties], stdout=log, stderr=log, start_new_session=True
             )
         return JavaServer(process, home / "kafka.pid")
+
+    def tool(self, script: str) -> list[str]:
+        return ["java", "-Xmx128m", *self._options, _TOOLS[script]]
 
 
 class JavaServer:
@@ -129,6 +146,9 @@ class DockerLauncher:
         container.with_volume_mapping(str(home), str(home), "rw").with_command(command)
         container.with_envs(LOG_DIR=f"{home}/logs", KAFKA_HEAP_OPTS=f"-Xmx{heap_mb}m")
         return DockerServer(container.start())
+
+    def tool(self, script: str) -> list[str]:
+        return ["docker", "run", "--rm", "--interactive", "--network", "host", IMAGE, f"/opt/kafka/bin/{script}"]
 
 
 class DockerServer:
