@@ -97,7 +97,7 @@ def mark_report(report: Report, marking: Marking) -> Report:
         return report._replace(marking=marking.why_not)
     strangers = [model.version for model in report.models if model.version != marking.classifier.version]
     why_not = (
-        f"of texts that {', '.join(strangers)} scored: words can be marked only by the model that did"
+        f"in texts that {', '.join(strangers)} scored: words can be marked only by the model that did"
         if strangers
         else None
     )

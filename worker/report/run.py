@@ -131,7 +131,7 @@ def _open(order: Order, settings: Settings) -> AbstractContextManager[Rows]:
 def _marking(order: Order, settings: Settings) -> Marking:
     """Load the model that marks words; a report without marks is better than none."""
     if not order.explain:
-        return Marking(None, "by --no-explain")
+        return Marking(None, "since --no-explain was given")
     try:
         bundle = None if order.file or settings.model else _champion(settings)
         return Marking(load_classifier(settings, bundle=bundle))
