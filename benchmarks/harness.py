@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 
 from schemas.transcripts import InvalidTranscript, decode
 from worker.demo.services import embedded_kafka, embedded_postgres, free_port
+from worker.observability.logs import configure_logs
 from worker.storage.database import connect
 from worker.storage.migrate import migrate
 
@@ -67,6 +68,7 @@ class Services(NamedTuple):
 def services(partitions: int) -> Iterator[Services]:
     """Run a broker and a database, migrated and empty, until the context ends."""
     with embedded_kafka() as broker, embedded_postgres() as url:
+        configure_logs("warning")  # Lines of the migration would stand among the results.
         migrate(url)
         admin = KafkaAdminClient(bootstrap_servers=broker)
         layout = {"num_partitions": partitions, "replication_factor": 1}
