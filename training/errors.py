@@ -4,6 +4,8 @@ from registry.errors import UnusableModel, UnusableOutput, first_line
 from schemas.errors import UserError
 
 __all__ = [
+    "AnotherRun",
+    "LostRun",
     "OutOfMemory",
     "UnusableData",
     "UnusableModel",
@@ -23,3 +25,11 @@ class UnusableRecipe(UserError):
 
 class OutOfMemory(UserError):
     """The GPU has no memory for a step."""
+
+
+class AnotherRun(UserError):
+    """Another process is retraining on this database."""
+
+
+class LostRun(UserError):
+    """The run's lock went to another process, which has called this run failed."""

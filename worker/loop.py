@@ -10,13 +10,14 @@ import structlog
 
 from worker.backoff import pauses
 from worker.batching import Batcher
+from worker.claims import Claimed
 from worker.errors import Away
 from worker.kafka.assignments import Assignment
 from worker.kafka.consumer import KafkaSource, Polled
 from worker.kafka.log_watch import LogWatch
 from worker.observability.health import Health
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claimed, Partition
+from worker.records import Chunk, Partition
 from worker.stages import Stages
 from worker.storage.offsets import Ownership
 

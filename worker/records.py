@@ -1,7 +1,7 @@
 """What travels through the worker: a record of Kafka, the utterance in it, and the chunk both belong to."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -234,48 +234,6 @@ class Chunk:
             self.expected.pop(partition, None)
             self.epochs.pop(partition, None)
         return before - len(self)
-
-
-@dataclass(slots=True, eq=False)
-class Claim:
-    """The request to own a partition from now on; the answer says where to read on."""
-
-    partition: Partition
-    start: int
-    """Where to begin when the database knows nothing of the partition."""
-    topic_id: str | None
-    """Kafka's id of the topic, which tells a recreated topic; None where the broker has none."""
-    first_offset: int | None = None
-    """Where the group began to read the partition, as its commits to Kafka say."""
-    log_start: int | None = None
-    """Where the partition's log begins, where no commit says where the group began."""
-    committed: int | None = None
-    """Where the group stands in Kafka."""
-    first_starts: Mapping[int, int] = field(default_factory=dict)
-    """Where each partition of the topic begins for a group that the database does not know; by partition number."""
-    wanted: bool = True
-    """False once the group has taken the partition away: the claim must not be sent any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The answer to a claim."""
-
-    claim: Claim
-    epoch: int
-    next_offset: int
-    topic_id: str | None
-    """Id of the topic that ``next_offset`` belongs to."""
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the database knew nothing of the partition."""
-        return self.epoch == 1
-
-    @property
-    def topic_recreated(self) -> bool:
-        """Whether the topic was deleted and created again, so that ``next_offset`` says nothing of the new one."""
-        return None not in {self.topic_id, self.claim.topic_id} and self.topic_id != self.claim.topic_id
 
 
 class Classifier(Protocol):

@@ -12,23 +12,14 @@ import structlog
 from registry.postgres import DatabaseAway
 from schemas.languages import is_foreign
 from worker.backoff import pauses
+from worker.claims import Claim, Claimed
 from worker.dead_letters.send import DeadLetters
 from worker.errors import Away
 from worker.inference.assign import assign_emotions
 from worker.inference.model_slot import Serving
 from worker.observability.health import Health
 from worker.observability.metrics import Metrics
-from worker.records import (
-    ANOTHER_LANGUAGE,
-    Chunk,
-    Claim,
-    Claimed,
-    Classifier,
-    Rejected,
-    Utterance,
-    all_parts,
-    storage_index,
-)
+from worker.records import ANOTHER_LANGUAGE, Chunk, Classifier, Rejected, Utterance, all_parts, storage_index
 from worker.storage.bisect import bisect
 from worker.storage.circuit_breaker import DeadLetterLimit
 from worker.storage.store import ResultStore

@@ -8,9 +8,10 @@ from chunks import Message, chunk_of
 from fakes import StubClassifier
 from sqlalchemy import Engine
 
+from worker.claims import Claim
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claim, Partition, Rejected
+from worker.records import Chunk, Partition, Rejected
 from worker.stages import Inference
 from worker.storage.store import ResultStore
 

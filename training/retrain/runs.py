@@ -13,10 +13,9 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from registry.errors import ConfigurationError, UnknownProtocol, UnusableLocation
 from registry.postgres import DatabaseAway, database_problems
-from schemas.errors import UserError
 from schemas.tables import training_runs
 from training.database import identity
-from training.errors import first_line
+from training.errors import AnotherRun, LostRun, first_line
 from training.retrain.locks import Lock
 from training.retrain.run_folders import RunFolders, clear_mark, interruption_reason, mark
 from training.signals import Interrupted, StopSignal
@@ -61,14 +60,6 @@ def retry_while_away(
             return call()
 
     return stamina.RetryingCaller(attempts=None, timeout=timeout_s, wait_max=longest_wait_s)(waits, call_to_its_end)
-
-
-class AnotherRun(UserError):
-    """Another process is retraining on this database."""
-
-
-class LostRun(UserError):
-    """The run's lock went to another process, which has called this run failed."""
 
 
 class Run:

@@ -12,6 +12,7 @@ from kafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from worker.claims import Claim, Claimed
 from worker.errors import OffsetOutOfRange
 from worker.kafka.assignments import Assignment, Assignments
 from worker.kafka.client import kafka_problems, open_client
@@ -20,7 +21,7 @@ from worker.kafka.log_offsets import LogOffsets, LogPosition, Starts
 from worker.kafka.tokens import tokens_of
 from worker.kafka.topics import require_topic
 from worker.kafka.unreadable import UnreadableBatch
-from worker.records import Claim, Claimed, Gap, Partition, Record
+from worker.records import Gap, Partition, Record
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -10,9 +10,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from worker.claims import Claimed
 from worker.errors import Away
 from worker.kafka.client import CALL_TIMEOUT_MS, kafka_problems
-from worker.records import Claimed, Partition
+from worker.records import Partition
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from worker.records import Chunk, Claim, Claimed, Gap, Partition
+from worker.claims import Claim, Claimed
+from worker.records import Chunk, Gap, Partition
 
 
 class StoredOffset(NamedTuple):

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, text
 from registry import erasures
 from schemas.kept_text import KEEP_ALL, Keeping
 from schemas.roles import NO_ROLES, Role
-from worker.records import Chunk, Claim, Claimed, Partition, Record, Rejected, Utterance, Written
+from worker.claims import Claim, Claimed
+from worker.records import Chunk, Partition, Record, Rejected, Utterance, Written
 from worker.storage.bisect import bisect
 from worker.storage.database import database_problems
 from worker.storage.erase import without_erased

@@ -15,10 +15,11 @@ from structlog.testing import capture_logs
 from schemas.decisions import Rule
 from schemas.emotions import EMOTIONS
 from worker.batching import read
+from worker.claims import Claim
 from worker.errors import TooManyDeadLetters
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Claim, Rejected, Utterance, all_parts
+from worker.records import Rejected, Utterance, all_parts
 from worker.stages import Inference
 
 

@@ -11,7 +11,8 @@ from makers import bad_record, chunk_of, record
 from services import PATIENCE_S, wait_for
 
 from worker.batching import read
-from worker.records import Chunk, Claim, Claimed, Partition, Rejected, partition_of
+from worker.claims import Claim, Claimed
+from worker.records import Chunk, Partition, Rejected, partition_of
 from worker.settings import Settings
 from worker.stages import Done, Stages, Work
 

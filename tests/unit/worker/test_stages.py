@@ -9,9 +9,10 @@ from fakes import StubClassifier
 from makers import chunk_of, partition, utterances
 from services import PATIENCE_S, wait_for
 
+from worker.claims import Claim, Claimed
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed
+from worker.records import Chunk
 from worker.stages import Done, Inference, Stages, Work
 
 

@@ -7,10 +7,11 @@ import pytest
 from makers import bad_record, chunk_of, partition, utterances
 
 from registry.postgres import DatabaseAway
+from worker.claims import Claim, Claimed
 from worker.errors import Away, ConfigurationError, RejectedData, TooManyDeadLetters
 from worker.observability.health import Health
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed, Rejected
+from worker.records import Chunk, Rejected
 from worker.stages import Storage
 from worker.storage.circuit_breaker import DeadLetterLimit
 

@@ -10,6 +10,7 @@ from makers import partition, record
 from services import PATIENCE_S, wait_for
 
 from worker.batching import Batcher
+from worker.claims import Claim, Claimed
 from worker.errors import OffsetOutOfRange
 from worker.kafka.assignments import Assignment
 from worker.kafka.consumer import Polled
@@ -17,7 +18,7 @@ from worker.kafka.log_offsets import LogPosition
 from worker.loop import Worker
 from worker.observability.health import Health
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed, Gap, Partition
+from worker.records import Chunk, Gap, Partition
 from worker.stages import Done, Stages, Work
 
 

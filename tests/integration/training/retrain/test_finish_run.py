@@ -17,10 +17,11 @@ from registry.versions import PRUNED
 from schemas.bundle import MANIFEST, Manifest
 from schemas.tables import model_versions, training_runs
 from training.database import connect
+from training.errors import LostRun
 from training.retrain.checks import Check, Limits
 from training.retrain.finish_run import Candidate, decide
 from training.retrain.gate import Verdict
-from training.retrain.runs import LostRun, Run, exclusive_run
+from training.retrain.runs import Run, exclusive_run
 from training.signals import StopSignal
 
 engine = engine_fixture(connect)

@@ -26,9 +26,9 @@ from registry.errors import UnknownProtocol, UnusableLocation
 from registry.postgres import DatabaseAway
 from schemas.tables import training_runs
 from training.database import connect, identity
-from training.errors import UnusableOutput
+from training.errors import AnotherRun, LostRun, UnusableOutput
 from training.retrain.run_folders import mark
-from training.retrain.runs import AnotherRun, LostRun, exclusive_run, sweep
+from training.retrain.runs import exclusive_run, sweep
 from training.signals import Interrupted
 
 HOLDS = """

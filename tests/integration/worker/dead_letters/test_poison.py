@@ -11,10 +11,11 @@ from flow import Flow
 from services import engine_fixture, wait_for
 from sqlalchemy import Connection, Engine
 
+from worker.claims import Claim
 from worker.dead_letters.headers import HEADER_PREFIX
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Claim, Partition, Rejected, Utterance, Written
+from worker.records import Partition, Rejected, Utterance, Written
 from worker.stages import Inference
 from worker.storage.database import connect
 from worker.storage.results import RowWriter

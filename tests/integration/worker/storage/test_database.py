@@ -7,8 +7,9 @@ from chunks import TOPIC, chunk_of, message
 from services import engine_fixture, wait_for
 from sqlalchemy import Engine, Pool, event, text
 
+from worker.claims import Claim
 from worker.errors import Away
-from worker.records import Claim, Partition
+from worker.records import Partition
 from worker.storage.database import connect
 from worker.storage.migrate import downgrade, migrate
 from worker.storage.store import ResultStore

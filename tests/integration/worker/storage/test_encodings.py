@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, text
 from registry.errors import ConfigurationError
 from registry.postgres import database_problems
 from training.database import connect as connect_training
-from worker.records import Claim, Partition, Rejected
+from worker.claims import Claim
+from worker.records import Partition, Rejected
 from worker.storage.database import connect
 from worker.storage.migrate import migrate, require_migrated
 from worker.storage.store import ResultStore

@@ -9,8 +9,9 @@ from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
 from registry.postgres import Cancelled, DatabaseAway
+from worker.claims import Claim
 from worker.errors import ConfigurationError
-from worker.records import Claim, Partition, Rejected
+from worker.records import Partition, Rejected
 from worker.storage.database import connect
 from worker.storage.store import ResultStore
 

@@ -9,10 +9,11 @@ from fakes import StubClassifier
 from services import engine_fixture
 from sqlalchemy import Engine, text
 
+from worker.claims import Claim
 from worker.dead_letters.headers import Place
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claim, Partition, Rejected, Written
+from worker.records import Chunk, Partition, Rejected, Written
 from worker.stages import Inference
 from worker.storage.database import connect
 from worker.storage.store import ResultStore

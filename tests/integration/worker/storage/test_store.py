@@ -12,10 +12,11 @@ from services import PATIENCE_S, engine_fixture
 from sqlalchemy import Engine, event, text
 
 from schemas.emotions import EMOTIONS
+from worker.claims import Claim, Claimed
 from worker.errors import Away, ConfigurationError
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Claim, Claimed, Partition, Rejected
+from worker.records import Chunk, Partition, Rejected
 from worker.stages import Inference
 from worker.storage.database import connect
 from worker.storage.store import ResultStore

@@ -16,9 +16,10 @@ from services import engine_fixture
 from sqlalchemy import Engine, text
 
 from schemas.transcripts import Transcript
+from worker.claims import Claim
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Claim, Partition, Rejected
+from worker.records import Partition, Rejected
 from worker.stages import Inference
 from worker.storage.database import connect
 from worker.storage.store import ResultStore

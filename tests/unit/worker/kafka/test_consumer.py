@@ -9,11 +9,12 @@ from kafka.structs import OffsetAndMetadata
 from makers import forget_settings, partition
 from services import wait_for
 
+from worker.claims import Claim, Claimed
 from worker.errors import OffsetOutOfRange
 from worker.kafka.consumer import KafkaSource
 from worker.kafka.log_offsets import Starts
 from worker.kafka.unreadable import UnreadableBatch
-from worker.records import Claim, Claimed, Gap
+from worker.records import Gap
 from worker.settings import Settings
 
 HERE = TopicPartition(*partition(0))

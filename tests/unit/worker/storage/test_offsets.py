@@ -3,7 +3,7 @@
 import pytest
 from makers import partition
 
-from worker.records import Claim, Claimed
+from worker.claims import Claim, Claimed
 from worker.storage.offsets import OwnedPartition, Ownership, StoredOffset, Verdict, judge
 
 

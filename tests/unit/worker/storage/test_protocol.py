@@ -13,7 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from worker.records import Chunk, Claim, Claimed, Partition
+from worker.claims import Claim, Claimed
+from worker.records import Chunk, Partition
 from worker.storage.offsets import Ownership, StoredOffset, judge
 
 PARTITIONS = [Partition("transcripts", number) for number in range(2)]
