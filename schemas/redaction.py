@@ -13,20 +13,23 @@ from typing import Final, Literal, NamedTuple
 
 Secret = Literal["card", "phone", "passport"]
 
-_GAP: Final = r"[\s().,–—-]{0,3}"
+_MARK: Final = r"[\s().,…‐-―−-]"
+_GAP: Final = rf"{_MARK}{{0,4}}"
 """What may stand between two groups of digits."""
 
 _PATTERNS: Final[dict[Secret, str]] = {
     # Of nearly all cards. The check digit does not count: a recognizer that errs in one digit leaves 15 right ones.
     "card": rf"\d(?:{_GAP}\d){{15}}",
-    # Of any country after a plus; of Russia after 7 or 8, where area codes begin with 3, 4, 8 or 9; its mobile ones
-    # also without. The code is one group, or single digits: sums of money are written otherwise.
-    "phone": rf"\+\d(?:{_GAP}\d){{9,14}}|[78](?:[3489]\d\d|[\s().,–—-]{{1,3}}[3489] ?\d ?\d)(?:{_GAP}\d){{7}}"
+    # Of Russia after 7 or 8, where area codes begin with 3, 4, 8 or 9; its mobile ones also without; of any other
+    # country after a plus. The code is one group, or single digits: sums of money are written otherwise.
+    "phone": rf"\+7(?:{_GAP}\d){{10}}|\+(?!7)\d(?:{_GAP}\d){{9,14}}"
+    rf"|[78](?:[3489]\d\d|{_MARK}{{1,4}}[3489] ?\d ?\d)(?:{_GAP}\d){{7}}"
     rf"|9\d\d(?:{_GAP}\d){{7}}|9(?: \d){{9}}",
     # Two digits of the series, two more, and six of the number; or ten digits one by one.
-    "passport": r"\d\d(?:[\s-]?\d){2}[\s,]{0,2}(?:(?:номер|№)\s?)?\d(?:[\s-]?\d){5}|\d(?: \d){9}",
+    "passport": r"\d\d(?:[\s-]?\d){2}(?:[\s,]{0,2}|[\s.,:;]{0,3}(?:номер|№)[\s.,:]{0,3})\d(?:[\s-]?\d){5}|\d(?: \d){9}",
 }
-_WHOLE: Final = r"(?<!\d)(?:{})(?!\d)"
+_PASSES: Final[tuple[tuple[Secret, ...], ...]] = (("card", "phone"), ("passport",))
+"""Kinds that are sought together, the leftmost first. "25 4276 38…" could be a passport, so cards go before."""
 
 
 def _values(words: str, first: int, step: int = 1) -> dict[str, int]:
@@ -71,8 +74,14 @@ def redact(text: str, secrets: Sequence[Secret]) -> str:
         text: what was said, as received.
         secrets: kinds of numbers that are taken out.
     """
-    if not secrets or not _ANY.search(text):
-        return text
+    if secrets and _ANY.search(text):
+        for kinds in _PASSES:
+            if wanted := tuple(kind for kind in kinds if kind in secrets):
+                text = _redact_together(text, wanted)
+    return text
+
+
+def _redact_together(text: str, kinds: tuple[Secret, ...]) -> str:
     pieces = list(_in_digits(text))
     digits = "".join(piece.text for piece in pieces)
     starts, at = [], 0
@@ -80,7 +89,7 @@ def redact(text: str, secrets: Sequence[Secret]) -> str:
         starts.append(at)
         at += len(piece.text)
     kept, last = [], 0
-    for match in _pattern(tuple(secrets)).finditer(digits):
+    for match in _pattern(kinds).finditer(digits):
         # A match begins and ends with digits of a number in words, or within a stretch.
         first, behind = bisect_right(starts, match.start()) - 1, bisect_right(starts, match.end() - 1) - 1
         start = pieces[first].start + match.start() - starts[first]
@@ -101,6 +110,6 @@ def _in_digits(text: str) -> Iterator[_Piece]:
 
 
 @cache
-def _pattern(secrets: tuple[Secret, ...]) -> re.Pattern[str]:
-    kinds = (f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERNS.items() if kind in secrets)
-    return re.compile(_WHOLE.format("|".join(kinds)))
+def _pattern(kinds: tuple[Secret, ...]) -> re.Pattern[str]:
+    either = "|".join(f"(?P<{kind}>{_PATTERNS[kind]})" for kind in kinds)
+    return re.compile(rf"(?<!\d)(?:{either})(?!\d)", re.IGNORECASE)
