@@ -24,8 +24,11 @@ RESULTS: Final = emotion_results.c
 _BLOCKS: Final = 16
 """Blocks of a table that are looked through at once, 128 KiB: some hundred rows."""
 
+_ROWS: Final = 500
+"""Rows that are looked at together, in the order of time; more where they are of one moment."""
+
 _BATCH: Final = 5_000
-"""Rows of a transaction: more than _BLOCKS can hold, of 291 each (MaxHeapTuplesPerPage of Postgres)."""
+"""Rows of a transaction at most: where many are of one moment, or of none."""
 
 _REST: Final = 4
 """How many times as long as it worked a look through a table rests, so that other queries do not feel it."""
@@ -79,13 +82,15 @@ def prune(engine: Engine, before: datetime, stop: Event) -> Gone:
         ConfigurationError: the database refuses us.
     """
     gone = Gone()
-    for where in look_through(engine, emotion_results.name, stop):
-        gone = gone.plus(in_transaction(engine, stop, partial(_prune_batch, and_(where, begun_before(before)))))
+    for where in look_back(engine, before, stop):
+        batch = partial(_prune_batch, and_(where, begun_before(before)))
+        while (deleted := in_transaction(engine, stop, batch)).rows:
+            gone = gone.plus(deleted)
     # The shadow's rows of what was deleted otherwise.
-    for where in look_through(engine, shadow_results.name, stop):
+    for where in _look_through(engine, shadow_results.name, stop):
         statement = shadow_results.delete().where(where, shadow_results.c.scored_at < before)
-        deleted = in_transaction(engine, stop, partial(Connection.execute, statement=statement)).rowcount
-        gone = gone.plus(Gone(shadow_rows=deleted))
+        count = in_transaction(engine, stop, partial(Connection.execute, statement=statement)).rowcount
+        gone = gone.plus(Gone(shadow_rows=count))
     return gone
 
 
@@ -104,7 +109,27 @@ def in_transaction(engine: Engine, stop: Event, act: Callable[[Connection], T]) 
     return wait_for("postgres", attempt, stop)
 
 
-def look_through(engine: Engine, table: str, stop: Event) -> Iterator[ColumnElement[bool]]:
+def look_back(engine: Engine, before: datetime, stop: Event) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that go through the rows before a time by its index, with a rest after each.
+
+    What was deleted is not read again. Rows without a time come last, all together.
+
+    Raises:
+        Stopped: told to stop.
+    """
+    spoken = RESULTS.spoken_at
+    rest: ColumnElement[bool] | None = spoken < before
+    while rest is not None:
+        since = time.monotonic()
+        query = select(spoken).where(rest).order_by(spoken).offset(_ROWS).limit(1)
+        until = in_transaction(engine, stop, partial(Connection.scalar, statement=query))
+        yield rest if until is None else and_(rest, spoken <= until)
+        rest = None if until is None else and_(spoken > until, spoken < before)
+        _rest_since(since, stop)
+    yield spoken.is_(None)
+
+
+def _look_through(engine: Engine, table: str, stop: Event) -> Iterator[ColumnElement[bool]]:
     """Yield conditions that go through a table once, some blocks at a time, with a rest after each.
 
     It needs no index, and reads nothing again of what was deleted.
@@ -117,8 +142,12 @@ def look_through(engine: Engine, table: str, stop: Event) -> Iterator[ColumnElem
         since = time.monotonic()
         here = f"{table}.ctid >= '({first},0)'::tid AND {table}.ctid < '({first + _BLOCKS},0)'::tid"
         yield literal_column(here, Boolean)
-        if stop.wait(_REST * (time.monotonic() - since)):
-            raise Stopped
+        _rest_since(since, stop)
+
+
+def _rest_since(since: float, stop: Event) -> None:
+    if stop.wait(_REST * (time.monotonic() - since)):
+        raise Stopped
 
 
 def lock_messages(

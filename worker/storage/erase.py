@@ -28,7 +28,7 @@ from worker.storage.delete_messages import (
     in_transaction,
     keys_of,
     lock_messages,
-    look_through,
+    look_back,
 )
 from worker.storage.row_conditions import begun_before
 
@@ -93,9 +93,8 @@ def erase(engine: Engine, erasure: Erasure, stop: Event, *, dry_run: bool = Fals
 
 def _looks(engine: Engine, erasure: Erasure, stop: Event) -> Iterator[ColumnElement[bool]]:
     """Yield conditions for batches; what they leave, such as a row that was written elsewhere, the next round finds."""
-    # A name has an index, a time has none.
-    if erasure.session is None and erasure.transcript is None:
-        return look_through(engine, emotion_results.name, stop)
+    if erasure.before is not None and erasure.session is None and erasure.transcript is None:
+        return look_back(engine, erasure.before, stop)
     return iter([true()])
 
 

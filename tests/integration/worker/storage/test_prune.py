@@ -9,7 +9,7 @@ from chunks import Message, message
 from commands import emotion_worker
 from flow import Flow
 from services import engine_fixture, wait_for
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, event, func, select, text
 from stored import Store, stored_fixture
 
 from schemas.emotions import EMOTIONS
@@ -56,6 +56,32 @@ def test_rows_before_a_time_go_with_the_parts_and_shadows_of_their_messages(engi
     assert prune(engine, LIMIT, threading.Event()) == Gone(1_002, 2, 0)
     assert (left(engine), left(engine, shadow_results)) == (50, 1)
     assert prune(engine, LIMIT, threading.Event()) == Gone()
+
+
+def test_old_rows_are_found_by_their_time_and_rows_without_one_by_when_they_were_written(
+    engine: Engine, stored: Store
+) -> None:
+    moments = [OLD - timedelta(minutes=number // 3) for number in range(1_800)]
+    records = [message(at, "да", id=f"id-{at}", spoken_at=moment.isoformat()) for at, moment in enumerate(moments)]
+    untimed = [message(at, "да", id=f"id-{at}")._replace(timestamp=-1) for at in (1_800, 1_801)]
+    stored(*records, *untimed, *said(NOW, 50, "new", first=1_802))
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE emotion_results SET processed_at = '2026-01-01' WHERE transcript_id = 'id-1800'")
+        )
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if statement.startswith("SELECT") and "FROM emotion_results" in statement:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            plans.append("\n".join(line for (line,) in cursor.execute(f"EXPLAIN {statement}", values)))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    assert prune(engine, LIMIT, threading.Event()) == Gone(1_801, 0, 0)
+    event.remove(engine, "before_cursor_execute", explain)
+    assert left(engine) == 51
+    assert plans
+    assert not [plan for plan in plans if "ix_emotion_results_spoken_at_order" not in plan]
 
 
 def test_rows_that_someone_holds_stay_for_the_next_time(engine: Engine, stored: Store, postgres_url: str) -> None:
