@@ -83,6 +83,11 @@ def test_a_container_may_do_nothing_that_it_needs_not(pod: str) -> None:
 
 
 @pytest.mark.parametrize("pod", PODS)
+def test_a_service_that_is_called_like_a_prefix_of_settings_sets_none(pod: str) -> None:
+    assert PODS[pod]["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("pod", PODS)
 def test_what_is_mounted_is_there_and_what_is_written_is_mounted(pod: str) -> None:
     mounts = {mount["name"]: mount for mount in container(pod)["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in PODS[pod]["volumes"]}
