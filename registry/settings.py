@@ -2,12 +2,13 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Self, get_args
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from registry.errors import ConfigurationError
 
@@ -27,15 +28,20 @@ class EnvironmentSettings(BaseSettings):
             overrides: what the command line gives in place of settings; None where it gives nothing.
 
         Raises:
-            ConfigurationError: an unknown name, or a value that cannot be right.
+            ConfigurationError: an unknown name, a value that cannot be right, or a file that cannot be read.
         """
-        folder = SECRETS if SECRETS.is_dir() else None
-        cls.refuse_unknown([*os.environ, *(file.name for file in (folder.iterdir() if folder else ()))])
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
+            folder = SECRETS if SECRETS.is_dir() else None
+            cls.refuse_unknown([*os.environ, *(file.name for file in (folder.iterdir() if folder else ()))])
             return cls(**{"_secrets_dir": folder, **given})
         except ValidationError as error:
             raise ConfigurationError("; ".join(map(cls._explain, error.errors()))) from None
+        except (SettingsError, OSError) as error:
+            raise ConfigurationError(
+                f"{SECRETS} cannot be read: {error.__cause__ or error}. Its files must be UTF-8 text that the user of "
+                f"this program (id {os.getuid()}) may read"
+            ) from error
 
     @classmethod
     def refuse_unknown(cls, names: Iterable[str]) -> None:
@@ -72,5 +78,6 @@ class EnvironmentSettings(BaseSettings):
     def _explain(cls, detail: Any) -> str:
         # A field that has an alias is told by it.
         field = next((name for name in cls.model_fields if detail["loc"][0] in {name, cls.variable(name)}), "")
-        given = "" if cls.is_secret(field) else f", got {detail['input']!r}"
+        # An address may hold a password too.
+        given = "" if cls.is_secret(field) else re.sub("//[^/@]*@", "//***@", f", got {detail['input']!r}")
         return f"{cls.variable(field)}: {detail['msg'][0].lower()}{detail['msg'][1:]}{given}"

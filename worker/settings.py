@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from registry.settings import EnvironmentSettings
@@ -23,6 +23,7 @@ ByChannel = BeforeValidator(lambda value: roles_by_channel(value) if isinstance(
 Extensions = BeforeValidator(lambda value: _pairs(value) if isinstance(value, str) else value)
 ByCommas = BeforeValidator(lambda value: re.findall(r"[^\s,]+", value) if isinstance(value, str) else value)
 EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
+WithoutUser = AfterValidator(lambda url: _refuse_user(url) if url else None)
 
 
 class Settings(EnvironmentSettings):
@@ -63,7 +64,7 @@ class Settings(EnvironmentSettings):
     """SASL password, for PLAIN and SCRAM."""
     kafka_oauth_command: SecretStr | None = None
     """Command that prints a token for OAUTHBEARER, alone or as `access_token` of a JSON object; no shell runs it."""
-    kafka_oauth_endpoint: Annotated[HttpUrl | None, EmptyIsNone] = None
+    kafka_oauth_endpoint: Annotated[HttpUrl | None, EmptyIsNone, WithoutUser] = None
     """Token endpoint of an OpenID provider, for OAUTHBEARER by client credentials."""
     kafka_oauth_client_id: str | None = None
     """Client that the OpenID provider knows."""
@@ -181,6 +182,15 @@ class Settings(EnvironmentSettings):
         fetches = 1
         shadowed = 3 if self.shadow == "candidate" else 0  # Texts that the shadow scores, or will.
         return max(1, self.max_held_bytes // (chunks + fetches + shadowed))
+
+
+def _refuse_user(url: HttpUrl) -> HttpUrl:
+    """Return an address that holds no user: one would be logged, and the provider would not hear of it."""
+    if url.username or url.password:
+        raise ValueError(
+            f"give user and password by {PREFIX}KAFKA_OAUTH_CLIENT_ID and {PREFIX}KAFKA_OAUTH_CLIENT_SECRET"
+        )
+    return url
 
 
 def _pairs(value: str) -> dict[str, str]:

@@ -52,8 +52,9 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
     """Return the client options that consumer, producer and admin client share.
 
     Raises:
-        ConfigurationError: the SASL mechanism lacks a library or a source of tokens.
+        ConfigurationError: the SASL mechanism lacks a library, a source of tokens or another setting.
     """
+    _require_whole_sasl(settings)
     if settings.kafka_sasl_mechanism == "GSSAPI" and not find_spec("gssapi"):
         raise ConfigurationError("GSSAPI needs a library that is not installed: pip install 'asr-emotions[kerberos]'")
     options: dict[str, Any] = {
@@ -70,6 +71,23 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
     if tokens:
         options["sasl_oauth_token_provider"] = tokens
     return options
+
+
+def _require_whole_sasl(settings: Settings) -> None:
+    """Refuse settings of SASL that lack others: the client would wait for ever, or come in as nobody."""
+    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
+    if mechanism is None and protocol.startswith("SASL_"):
+        raise ConfigurationError(f"WORKER_KAFKA_SECURITY_PROTOCOL={protocol} needs WORKER_KAFKA_SASL_MECHANISM: set it")
+    if mechanism is not None and not protocol.startswith("SASL_"):
+        raise ConfigurationError(
+            f"WORKER_KAFKA_SASL_MECHANISM={mechanism} has no effect where WORKER_KAFKA_SECURITY_PROTOCOL is {protocol}."
+            " Set that to SASL_SSL, or to SASL_PLAINTEXT, or leave the mechanism out"
+        )
+    by_password = mechanism is not None and mechanism.startswith(("PLAIN", "SCRAM"))
+    if by_password and not (settings.kafka_sasl_username and settings.kafka_sasl_password):
+        raise ConfigurationError(
+            f"WORKER_KAFKA_SASL_MECHANISM={mechanism} needs WORKER_KAFKA_SASL_USERNAME and WORKER_KAFKA_SASL_PASSWORD"
+        )
 
 
 def open_client(kind: Callable[..., Client], settings: Settings, **options: Any) -> Client:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from http.client import HTTPException
 from typing import Final, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import quote_plus, urlencode
@@ -143,7 +144,12 @@ def token_of_command(command: str) -> Token:
     """
     try:
         done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell.
-            shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_FETCH_S, check=True
+            shlex.split(command) or ["an empty command"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_FETCH_S,
+            check=True,
         )
     except subprocess.CalledProcessError as error:
         said = f"{error.stderr.strip()[-_SHOWN:]} (exit code {error.returncode})"
@@ -185,12 +191,13 @@ def token_of_endpoint(endpoint: str, client_id: str, client_secret: str, scope: 
             f"{endpoint} refuses a token for Kafka: {said}. Check WORKER_KAFKA_OAUTH_CLIENT_ID, "
             "WORKER_KAFKA_OAUTH_CLIENT_SECRET and WORKER_KAFKA_OAUTH_SCOPE"
         ) from None
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         if "CERTIFICATE" in str(error):
             raise ConfigurationError(
                 f"{endpoint} is not trusted: {error}. Name its authority's certificates by SSL_CERT_FILE"
             ) from error
-        raise Away(f"{endpoint}, which gives tokens for Kafka, is away: {error}") from error
+        said = " ".join(f"{error}"[:_SHOWN].split())
+        raise Away(f"{endpoint}, which gives tokens for Kafka, is away: {said}") from error
     return _read_answer(answer, "WORKER_KAFKA_OAUTH_ENDPOINT")
 
 

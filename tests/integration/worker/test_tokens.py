@@ -2,9 +2,11 @@
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -129,6 +131,7 @@ def test_a_commands_answer_is_a_word_or_an_oauth_answer(tmp_path: Path) -> None:
     [
         ("no-such-command", "No such file"),
         ("echo 'no closing quote", "No closing quotation"),
+        (" ", "an empty command"),
         ("true", "is no token"),
         ("echo two words", "is no token"),
         ("""echo '{"access_token": ""}'""", "is no token"),
@@ -157,6 +160,20 @@ def test_a_provider_that_refuses_is_told_from_one_that_is_busy(
     provider.answer = (status, body)
     with pytest.raises(error, match=words):
         token_of_endpoint(provider.url, "emotions", SECRET, None)
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])
+def test_a_provider_whose_answer_is_cut_off_or_no_http_is_away(answer: bytes) -> None:
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(2**16)
+            self.request.sendall(answer)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        with pytest.raises(Away, match=r"gives tokens for Kafka, is away: .*(SSH|Incomplete)"):
+            token_of_endpoint(f"http://127.0.0.1:{server.server_address[1]}/token", "emotions", SECRET, None)
+        server.shutdown()
 
 
 def test_all_clients_of_a_process_share_a_token(provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,22 @@ def test_a_machine_without_the_folder_of_secrets_works(tmp_path: Path, monkeypat
     assert Settings.load().required_database_url == URL
 
 
+def test_a_file_that_cannot_be_read_is_named_and_not_shown(secrets: Path) -> None:
+    (secrets / "WORKER_DATABASE_URL").write_bytes(b"hunter2 \xff")
+    with pytest.raises(ConfigurationError, match=rf"^{secrets} cannot be read: .*must be UTF-8 text") as raised:
+        Settings.load()
+    assert "hunter2" not in str(raised.value)
+
+
+def test_an_address_that_holds_a_password_is_refused_and_its_password_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORKER_KAFKA_OAUTH_ENDPOINT", "https://emotions:hunter2@provider/token")
+    with pytest.raises(ConfigurationError, match=r"^WORKER_KAFKA_OAUTH_ENDPOINT: .*CLIENT_SECRET, got ") as raised:
+        Settings.load()
+    assert "hunter2" not in str(raised.value)
+
+
 def test_what_is_printed_holds_no_secret_and_nothing_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in Settings.model_fields if Settings.is_secret(name)]
     assert names == [

@@ -50,6 +50,23 @@ def test_the_options_hold_the_secrets_themselves_and_paths_as_text() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "lacking"),
+    [
+        ({"kafka_security_protocol": "SASL_SSL"}, "SASL_SSL needs WORKER_KAFKA_SASL_MECHANISM"),
+        ({"kafka_sasl_mechanism": "OAUTHBEARER"}, "no effect where WORKER_KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
+        ({"kafka_sasl_mechanism": "PLAIN", "kafka_security_protocol": "SSL"}, "PROTOCOL is SSL. Set that to SASL_SSL"),
+        (
+            {"kafka_sasl_mechanism": "SCRAM-SHA-512", "kafka_security_protocol": "SASL_SSL"},
+            "needs WORKER_KAFKA_SASL_USERNAME and WORKER_KAFKA_SASL_PASSWORD",
+        ),
+    ],
+)
+def test_half_of_the_settings_of_sasl_is_refused_with_the_other_half(given: dict[str, str], lacking: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(lacking)):
+        kafka_options(Settings.load(**given))
+
+
 def test_kerberos_is_passed_through_where_its_library_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.load(
         kafka_security_protocol="SASL_SSL",
