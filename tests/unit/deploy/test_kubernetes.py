@@ -30,12 +30,15 @@ def read(*names: str) -> list[dict[str, Any]]:
 
 
 KUSTOMIZATION = read("kustomization.yaml")[0]
-OBJECTS: dict[str, Any] = {f"{one['kind']} {one['metadata']['name']}": one for one in read(*KUSTOMIZATION["resources"])}
+RETENTION = "../components/retention/prune.yaml"
+RESOURCES = read(*KUSTOMIZATION["resources"], RETENTION)
+OBJECTS: dict[str, Any] = {f"{one['kind']} {one['metadata']['name']}": one for one in RESOURCES}
 JOB: dict[str, Any] = OBJECTS["CronJob emotions-retrain"]["spec"]
 PODS: dict[str, Any] = {
     "retrain": JOB["jobTemplate"]["spec"]["template"]["spec"],
     "worker": OBJECTS["StatefulSet emotions-worker"]["spec"]["template"]["spec"],
     "migrate": OBJECTS["Job emotions-migrate"]["spec"]["template"]["spec"],
+    "prune": OBJECTS["CronJob emotions-prune"]["spec"]["jobTemplate"]["spec"]["template"]["spec"],
 }
 
 
@@ -49,7 +52,7 @@ def test_every_argument_is_an_option_of_the_command() -> None:
     assert command is retrain
     assert not unused
     assert bound.arguments.keys() == {"store", "work", "set_"}
-    for pod in ("worker", "migrate"):
+    for pod in ("worker", "migrate", "prune"):
         worker_app.parse_args(container(pod)["args"])
 
 
@@ -98,6 +101,11 @@ def test_what_is_mounted_is_there_and_what_is_written_is_mounted(pod: str) -> No
     for argument in container(pod)["args"]:
         if argument.startswith("/"):
             assert any(argument.startswith(path) for path in writable)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_schemas_accept_the_retention(version: str) -> None:
+    kubernetes_validate.validate(OBJECTS["CronJob emotions-prune"], version, strict=True)
 
 
 def test_runs_are_never_beside_each_other_and_a_wrong_setting_is_not_tried_again() -> None:
@@ -180,6 +188,6 @@ def test_probes_are_those_of_the_runbook() -> None:
 def test_the_network_policy_covers_every_pod_and_the_ports_that_they_need() -> None:
     policy = OBJECTS["NetworkPolicy emotions"]["spec"]
     [rule] = policy["podSelector"]["matchExpressions"]
-    assert set(rule["values"]) == {"emotions-worker", "emotions-migrate", "emotions-retrain"}
+    assert set(rule["values"]) == {f"emotions-{pod}" for pod in PODS}
     ports = {port["port"] for egress in policy["egress"] for port in egress["ports"]}
     assert {53, 5432, 9092} <= ports
