@@ -35,6 +35,12 @@ class Period(NamedTuple):
         """The period in UTC, as part of a group's name."""
         return ".".join(moment.astimezone(UTC).replace(tzinfo=None).isoformat() for moment in self)
 
+    @property
+    def milliseconds(self) -> tuple[int, int]:
+        """Both times in milliseconds since 1970, before which no record of Kafka's is."""
+        since, until = (max(0, int(moment.timestamp() * 1000)) for moment in self)
+        return since, until
+
 
 class Backfill(Worker):
     """Work until every partition of the topic is stored to the end of its stretch, by this process or another.
@@ -115,7 +121,7 @@ def backfill(
     if period.until > datetime.now(UTC):
         raise ConfigurationError("--to lies in the future: the workers read what is to come")
     name = group or f"{settings.kafka_group_id}.backfill.{period.name}"
-    since, until = (int(moment.timestamp() * 1000) for moment in period)
+    since, until = period.milliseconds
     passes = {name: Wanted(since, until, rate)}
     if settings.kafka_tombstones == "delete":
         passes[f"{name}.tombstones"] = Wanted(since, None, rate, only_tombstones=True)

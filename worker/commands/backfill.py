@@ -13,12 +13,15 @@ from worker.commands.settings import load_settings
 _BEHIND_OTHERS: Final = 10
 """Added to the process's niceness: live workers on the machine come first."""
 
+_FASTEST: Final = 1_000_000
+"""Messages a second, far above what a process can read."""
+
 
 def backfill(
     *,
     from_: Annotated[datetime, Parameter(name="--from")],
     to: datetime,
-    rate: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 100,
+    rate: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=_FASTEST))] = 100,
     group: str | None = None,
 ) -> None:
     """Read the messages of a period again.

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from cyclopts import ValidationError
 
 from worker.backfill import Period, backfill
+from worker.cli import app
 from worker.errors import ConfigurationError
 from worker.kafka.consumer import KafkaSource, Polled
 from worker.kafka.stretch import Pace, StretchSource, Wanted
@@ -30,6 +32,17 @@ def test_a_period_has_one_name_in_every_time_zone() -> None:
     later = NOON + timedelta(minutes=90)
     moscow = Period(*(moment.astimezone(timezone(timedelta(hours=3))) for moment in (NOON, later)))
     assert moscow.name == Period(NOON, later).name == "2026-03-02T12:00:00.2026-03-02T13:30:00"
+
+
+def test_a_period_may_begin_before_the_first_time_that_kafka_knows() -> None:
+    assert Period(datetime(1, 1, 1, tzinfo=UTC), NOON).milliseconds == (0, NOON.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
+def test_a_rate_is_a_number_above_zero(rate: str) -> None:
+    period = ["--from", "2026-03-01", "--to", "2026-03-02"]
+    with pytest.raises(ValidationError, match="--rate"):
+        app.parse_args(["backfill", *period, "--rate", rate], exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("rate", [0.5, 7, 300])
