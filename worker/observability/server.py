@@ -45,7 +45,11 @@ class BoundedServer(ThreadingWSGIServer):
             self._places.acquire()
         with self._lock:
             self._open[request] = None
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # The system has no thread to give, for one; the server closes the connection.
+            self._places.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and make place for the next."""

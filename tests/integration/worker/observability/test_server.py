@@ -54,3 +54,15 @@ def test_a_client_that_says_nothing_is_left_after_a_while(
         assert silent.recv(1) == b""
     assert is_healthy(server)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_connections_that_got_no_thread_take_no_places(server: WSGIServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        for _ in range(module._CONNECTIONS + 1):
+            with connect(server, b"") as turned_away:
+                assert turned_away.recv(1) == b""
+    assert is_healthy(server)
