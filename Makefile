@@ -11,7 +11,17 @@ PROCESSES ?= 3
 LABEL_STUDIO_VENV ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asr-emotions/label-studio
 LABEL_STUDIO_READY := $(LABEL_STUDIO_VENV)/ready-1.23.2
 
-.PHONY: demo demo-loop test lint unit behaviour integration e2e trial chaos fuzz test-label-studio test-compose screenshots docs clean
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asr-emotions/tools/bin
+# Triton is for torch.compile, which nothing here uses.
+COMPILE := $(TOOLS)/uv pip compile --no-header --no-annotate --generate-hashes --no-emit-package triton \
+    --python-version 3.12 --python-platform x86_64-manylinux_2_28 --constraint constraints.txt
+# PyTorch and its CUDA libraries have a list of their own: an index of CPU wheels takes its place.
+OF_TORCH := /^[a-zA-Z]/ { torch = /^(torch|cuda-|nvidia-)/ }
+CYCLONEDX := $(TOOLS)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml
+PIP_AUDIT := $(TOOLS)/uv tool run pip-audit==2.10.1 --disable-pip --require-hashes --strict
+
+.PHONY: demo demo-loop test lint unit behaviour integration e2e trial chaos fuzz test-label-studio test-compose screenshots docs lock \
+    pin sbom audit clean
 
 demo: .venv/ready  ## The whole flow on this machine, with sample calls
 	$(BIN)/emotion-worker demo
@@ -66,6 +76,27 @@ docs: .venv/ready  ## Write the documents that are made from the code
 	$(BIN)/python -m schemas.export
 	$(BIN)/python -m registry.settings_tables docs/configuration.md docs/training.md docs/retraining.md
 
+# Each tool runs in an environment of its own, which uv makes.
+lock: $(TOOLS)/uv  ## Write requirements/*.txt, what the images install, with the hashes of each package
+	echo hatchling | $(COMPILE) - > requirements/build.txt
+	echo torch | $(COMPILE) - | awk '$(OF_TORCH) torch' > requirements/torch.txt
+	echo onnxruntime | $(COMPILE) pyproject.toml --extra report - | awk '$(OF_TORCH) !torch' > requirements/worker.txt
+	$(COMPILE) pyproject.toml --extra training --extra excel | awk '$(OF_TORCH) !torch' > requirements/trainer.txt
+
+pin:  ## Write behind the version of each image that is pulled the digest that it has now; needs docker buildx
+	set -e; for image in $$(sed -nE 's/^(FROM|    image:) ([a-z/-]+:v?[0-9][a-z0-9.-]*).*/\2/p' Dockerfile compose.yaml | sort -u); do \
+	    digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}'); \
+	    sed -i -E "s#$$image(@sha256:[0-9a-f]+)?#$$image@$$digest#" Dockerfile compose.yaml; \
+	done
+
+sbom: $(TOOLS)/uv  ## What the images are made of, as dist/sbom-*.json in CycloneDX's form
+	mkdir -p dist
+	cat requirements/torch.txt requirements/worker.txt | $(CYCLONEDX) --output-file dist/sbom-worker.json -
+	cat requirements/torch.txt requirements/trainer.txt | $(CYCLONEDX) --output-file dist/sbom-trainer.json -
+
+audit: $(TOOLS)/uv  ## Known vulnerabilities of what the images install; asks a database in the network
+	for list in torch worker trainer build; do $(PIP_AUDIT) --requirement requirements/$$list.txt || failed=1; done; test -z "$$failed"
+
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
@@ -74,6 +105,10 @@ clean:
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+$(TOOLS)/uv:
+	$(PYTHON) -m venv $(dir $(TOOLS))
+	$(TOOLS)/pip install --quiet uv
 
 $(LABEL_STUDIO_READY):
 	$(PYTHON) -m venv $(LABEL_STUDIO_VENV)

@@ -12,6 +12,7 @@ from launchers import INSTALL, Launcher, find_launcher
 from replication import ReplicatedPostgres, run_replicated_postgres
 from services import (
     PATIENCE_S,
+    ROLE_PASSWORDS,
     Postgres,
     SecureKafka,
     TlsPostgres,
@@ -20,7 +21,7 @@ from services import (
 )
 from tls_front import tls_front
 
-from worker.storage.migrate import migrate
+from worker.storage.migrate import apply_roles, migrate
 
 # Before torch is imported, and for all processes that tests start: networks as small as those of tests are faster on
 # one thread, by far so where the cores are busy otherwise.
@@ -132,15 +133,16 @@ def session_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def migrated_database(session_postgres: Postgres) -> str:
-    """A database at the newest migration, for `postgres_url` to copy."""
+    """A database at the newest migration, with the programs' roles, for `postgres_url` to copy."""
     name = session_postgres.create_database()
     migrate(session_postgres.url(name))
+    apply_roles(session_postgres.url(name), ROLE_PASSWORDS)
     return name
 
 
 @pytest.fixture
 def postgres_url(session_postgres: Postgres, migrated_database: str) -> Iterator[str]:
-    """A database of the test's own, with all tables and no rows."""
+    """A database of the test's own, with all tables and no rows, as a superuser; `as_role` gives those of the roles."""
     name = session_postgres.create_database(template=migrated_database)
     yield session_postgres.url(name)
     session_postgres.drop_database(name)

@@ -41,6 +41,7 @@ app.command(
         export WORKER_DATABASE_URL=postgresql://emotions@localhost/emotions
         emotion-worker migrate
         emotion-worker migrate --to 0004
+        emotion-worker migrate --roles
     """,
 )
 app.command(

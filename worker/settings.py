@@ -98,6 +98,14 @@ class Settings(EnvironmentSettings):
 
     database_connections: Positive = 2
     """Connections that store at the same time, each its own partitions."""
+    database_migrator_password: SecretStr | None = None
+    """Password that `migrate --roles` gives the role emotions_migrator; without it, the role keeps its own."""
+    database_worker_password: SecretStr | None = None
+    """Password that `migrate --roles` gives the role emotions_worker."""
+    database_trainer_password: SecretStr | None = None
+    """Password that `migrate --roles` gives the role emotions_trainer."""
+    database_reader_password: SecretStr | None = None
+    """Password that `migrate --roles` gives the role emotions_reader."""
 
     model: str | None = None
     """Model bundle to serve in place of the registry's champion: small or tiny, which come with the code, a folder or a

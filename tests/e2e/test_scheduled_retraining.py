@@ -14,9 +14,10 @@ import psutil
 import pytest
 from bundles import WORDS, make_bundle
 from prometheus_client.parser import text_string_to_metric_families
-from services import PATIENCE_S, engine_fixture, wait_for
+from services import PATIENCE_S, as_role, engine_fixture, wait_for
 from sqlalchemy import Engine, insert, select, text
 
+from schemas.access import TRAINER
 from schemas.emotions import EMOTIONS
 from schemas.tables import training_runs
 from training.database import connect
@@ -47,7 +48,7 @@ class Command:
         make_bundle(folder / "made", version="first", created_at="2026-01-01T00:00:00Z")
         self.work = folder / "work"
         self._log = folder / "log"
-        self._environment = {**os.environ, "TRAINING_DATABASE_URL": url}
+        self._environment = {**os.environ, "TRAINING_DATABASE_URL": as_role(url, TRAINER)}
         folders = {"--work": self.work, "--store": folder / "store", "--champion": folder / "made"}
         self._words = ["--cron", "0 3 1 1 *", *(str(word) for pair in folders.items() for word in pair)]
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -1,15 +1,19 @@
-"""The flow between the shared broker and a database of the test's own."""
+"""The flow between the shared broker and a database of the test's own, of which the worker has its own role."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flow import Flow
+from services import as_role
+
+from schemas.access import WORKER
 
 
 @pytest.fixture
 def flow(kafka: str, topic: str, postgres_url: str, tmp_path: Path) -> Iterator[Flow]:
     flow = Flow(kafka, topic, postgres_url, tmp_path)
+    flow.settings["WORKER_DATABASE_URL"] = as_role(postgres_url, WORKER)
     yield flow
     flow.close()
 

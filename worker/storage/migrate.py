@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from worker.backoff import pauses
 from worker.errors import ConfigurationError, RejectedData
 from worker.storage.database import connect, database_problems
 from worker.storage.indexes import build_indexes
+from worker.storage.roles import become_owner, grant, make_roles
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,20 @@ def downgrade(database_url: str, revision: str = "base") -> None:
         ConfigurationError: the database refuses us, or a newer version has migrated it.
     """
     _run(database_url, lambda config, _: command.downgrade(config, revision))
+
+
+def apply_roles(database_url: str, passwords: Mapping[str, str]) -> None:
+    """Make the roles of `schemas.access` and let each do what it may; done twice, it changes nothing.
+
+    Args:
+        database_url: names a user that may create roles, and that owns the tables or is a superuser.
+        passwords: by role; a role that is not named keeps its own.
+
+    Raises:
+        Away: the database cannot be reached.
+        ConfigurationError: the database refuses us, or a newer version has migrated it.
+    """
+    _run(database_url, lambda config, _: make_roles(config.attributes["connection"], passwords), newer_is_fine=True)
 
 
 def require_migrated(engine: Engine) -> None:
@@ -191,8 +206,11 @@ def _try_once(engine: Engine, action: Callable[[Config, str | None], None], *, n
             return
         _require_known(current, scripts)
         config.attributes["connection"] = connection
+        become_owner(connection)
         action(config, current)
+        become_owner(connection)
         _tell_oldest_code(connection, scripts)
+        grant(connection)
 
 
 def _index_once(engine: Engine) -> None:

@@ -75,6 +75,7 @@ QUERIES: Final = queries()
 def database(postgres_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(ROWS)
+        connection.execute("SET ROLE emotions_reader")
         yield connection
 
 

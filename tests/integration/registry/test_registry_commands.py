@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from bundles import BOTH, make_bundle
 from commands import told_error
-from services import Postgres, engine_fixture
+from services import Postgres, as_role, engine_fixture
 from sqlalchemy import Engine, select
 
 from registry.errors import ConfigurationError
 from registry.lifecycle import reject, versions
 from registry.postgres import DatabaseAway
 from registry.publish import register
+from schemas.access import TRAINER
 from schemas.bundle import MANIFEST
 from schemas.emotions import EMOTIONS
 from schemas.tables import training_runs
@@ -65,7 +66,7 @@ def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 def test_the_commands_do_all_of_it(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     monkeypatch.setenv("TRAINING_MODEL_STORE", str(tmp_path / "store"))
 
     def said(*command: str) -> str:
@@ -101,7 +102,7 @@ def test_a_version_is_rejected_with_a_reason(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     make_bundle(tmp_path / "made", version="one")
     register(engine, tmp_path / "made")
     with pytest.raises(SystemExit):
@@ -120,7 +121,7 @@ try:
 finally:
     print([name for name in ("torch", "transformers", "sklearn", "scipy") if name in sys.modules])
 """
-    environment = os.environ | {"TRAINING_DATABASE_URL": postgres_url}
+    environment = os.environ | {"TRAINING_DATABASE_URL": as_role(postgres_url, TRAINER)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     head, imported = done.stdout.splitlines()
     assert head.startswith("version")
@@ -130,7 +131,7 @@ finally:
 def test_a_model_is_shown_and_two_are_compared_by_version_or_folder(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
 
     def said(*command: str) -> list[str]:
         with pytest.raises(SystemExit) as ended:
@@ -181,7 +182,7 @@ def test_a_prune_says_what_it_would_delete_and_then_what_it_deleted(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     make_bundle(tmp_path / "made", version="one")
     register(engine, tmp_path / "made", str(tmp_path / "store"))
     reject(engine, "one", "worse")
@@ -195,7 +196,7 @@ def test_a_prune_says_what_it_would_delete_and_then_what_it_deleted(
 def test_a_run_is_shown_with_every_number_and_verdict(
     engine: Engine, postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     details = {"gate": {"gain": [0.004, 0.021], "verdict": "радость не упала"}}
     rejected = {"state": "rejected", "model_version": "two", "reason": "no gain", "details": details}
     with engine.begin() as connection:

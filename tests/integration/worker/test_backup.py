@@ -34,7 +34,7 @@ def blocks(section: str) -> list[list[str]]:
 
 def follow(commands: list[str], flow: Flow, folder: Path, **settings: str) -> WorkerProcess | None:
     """Run commands as they are written, on the flow's topic and group; return the worker that the last one starts."""
-    environment = os.environ | flow.settings | settings
+    environment = os.environ | flow.settings | {"WORKER_DATABASE_URL": flow.url} | settings
     environment["WORKER_DATABASE_URL"] = environment["WORKER_DATABASE_URL"].replace("+psycopg", "")
     environment["PATH"] = os.pathsep.join([str(TOOLS), str(Path(sys.executable).parent), environment["PATH"]])
     for command in commands:

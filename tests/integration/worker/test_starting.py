@@ -9,10 +9,11 @@ from broker import KafkaBroker
 from fakes import StubClassifier
 from flow import Flow
 from probe import Probe
-from services import PATIENCE_S, Postgres, create_topic, wait_for
+from services import PATIENCE_S, Postgres, as_role, create_topic, wait_for
 from structlog.testing import capture_logs
 
 import worker.run
+from schemas.access import WORKER
 from worker.run import run_worker
 from worker.settings import Settings
 
@@ -104,5 +105,5 @@ def test_a_worker_told_to_stop_while_it_waits_loads_no_model(
 
     monkeypatch.setattr(worker.run, "require_topic", check)
     monkeypatch.setattr(worker.run, "load_classifier", load)
-    monkeypatch.setenv("WORKER_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("WORKER_DATABASE_URL", as_role(postgres_url, WORKER))
     run_worker(Settings.load(), stop=stop)

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from places import ROOT
 from prometheus_client import CollectorRegistry
 
+from schemas.access import READER, TRAINER, WORKER
 from training.environment import Environment
 from worker.observability.health import Health
 from worker.observability.server import serve
@@ -46,7 +49,7 @@ def image_health_check() -> list[str]:
 def test_our_containers_may_do_nothing_that_they_need_not(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
-    assert service["tmpfs"] == ["/tmp:size=1g"]  # noqa: S108 - of the container.
+    assert service["tmpfs"] == ["/tmp:size=256m"]  # noqa: S108 - of the container.
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
@@ -72,8 +75,8 @@ def test_the_worker_is_what_a_build_makes_unless_told_otherwise_and_lacks_what_t
         ("base", "trainer"),
         ("base", "worker"),
     ]
-    assert "training.txt" in stage("trainer")
-    assert "training.txt" not in stage("base") + stage("dependencies") + stage("worker")
+    assert "trainer.txt" in stage("trainer")
+    assert "trainer.txt" not in stage("base") + stage("dependencies") + stage("worker")
 
 
 def test_a_change_of_our_code_installs_no_dependencies_again() -> None:
@@ -91,7 +94,10 @@ def test_the_image_names_no_package_index_and_takes_one_by_argument() -> None:
     assert 'ARG TORCH_INDEX_URL=""' in DOCKERFILE
     assert "://" not in DOCKERFILE.replace("http://127.0.0.1", "")
     for name in ("migrate", "trainer"):
-        assert SERVICES[name]["build"]["args"] == {"TORCH_INDEX_URL": "${TORCH_INDEX_URL:-}"}
+        assert SERVICES[name]["build"]["args"] == {
+            "TORCH_INDEX_URL": "${TORCH_INDEX_URL:-}",
+            "TORCH_SHA256": "${TORCH_SHA256:-}",
+        }
 
 
 def test_one_service_builds_the_image_that_both_run() -> None:
@@ -106,7 +112,8 @@ def test_one_service_builds_the_image_that_both_run() -> None:
 def test_what_is_pulled_is_pinned_to_a_version() -> None:
     pulled = {service["image"] for service in SERVICES.values() if "pull_policy" not in service}
     assert len(pulled) == 5
-    assert all(re.fullmatch(r"[\w/-]+:v?\d+(\.\d+)*", image) for image in pulled)
+    # `make pin` adds the digests.
+    assert all(re.fullmatch(r"[\w/-]+:v?\d+(\.\d+)*(@sha256:[0-9a-f]{64})?", image) for image in pulled)
 
 
 def test_what_is_beside_the_flow_is_asked_for_by_name() -> None:
@@ -115,11 +122,51 @@ def test_what_is_beside_the_flow_is_asked_for_by_name() -> None:
 
 def test_the_trainer_writes_the_bundles_that_workers_read() -> None:
     bundles = SERVICES["trainer"]["environment"]["TRAINING_MODEL_STORE"]
-    assert SERVICES["worker"]["volumes"] == [f"bundles:{bundles}:ro"]
+    assert SERVICES["worker"]["volumes"][0] == f"bundles:{bundles}:ro"
     assert SERVICES["trainer"]["volumes"][0] == f"bundles:{bundles}"
-    made = re.findall(r"install --directory --owner 10001 (.*)$", stage("base"), re.MULTILINE)
-    folders = {volume.split(":")[1] for volume in SERVICES["trainer"]["volumes"]}
+    made = re.findall(r"install --directory --owner 10001 (.*)$", stage("base").replace("\\\n", ""), re.MULTILINE)
+    volumes = SERVICES["trainer"]["volumes"] + SERVICES["worker"]["volumes"]
+    folders = {volume.split(":")[1] for volume in volumes}
     assert set(made[0].split()) == folders, "a folder that the image lacks would belong to root once mounted"
+
+
+def test_models_that_are_downloaded_lie_on_the_disk_and_not_in_memory() -> None:
+    """The folder for temporary files is memory, and counts towards the container's limit."""
+    settings = dict(re.findall(r"(\w+)=(\S+)", stage("base")))
+    [cache] = [volume.partition(":")[2] for volume in SERVICES["worker"]["volumes"] if volume.startswith("cache:")]
+    assert settings["WORKER_MODEL_CACHE"] == cache
+    assert settings["HF_HOME"].startswith(f"{cache}/")
+    work = SERVICES["trainer"]["volumes"][1].partition(":")[2]
+    assert f"TMPDIR={work} " in stage("trainer")
+
+
+@pytest.mark.parametrize("name", ["torch", "worker", "trainer", "build"])
+def test_an_image_installs_what_the_tests_ran_with_and_nothing_without_a_hash(name: str) -> None:
+    tested = pins("constraints.txt")
+    locked = pins(f"requirements/{name}.txt")
+    assert {package: version for package, version in locked.items() if tested.get(package, version) != version} == {}
+    whole = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", "")
+    assert all(" --hash=sha256:" in line for line in whole.splitlines())
+    assert "://" not in whole
+    assert f"--require-hashes --requirement {name}.txt" in DOCKERFILE
+
+
+def test_the_lists_hold_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    worker = pins("requirements/torch.txt") | pins("requirements/worker.txt")
+    trainer = worker | pins("requirements/trainer.txt")
+    for line in [*project["dependencies"], *extras["report"], "onnxruntime"]:
+        assert canonicalize_name(Requirement(line).name) in worker, "run `make lock`"
+    for line in extras["excel"] + extras["onnx"] + extras["training"]:
+        name = canonicalize_name(Requirement(line).name)
+        assert name in trainer or name == "asr-emotions", "run `make lock`"
+
+
+def pins(file: str) -> dict[str, str]:
+    """The version of each package in a list."""
+    found = re.findall(r"^([\w.-]+)==([^ \n]+)", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
 
 
 def test_only_the_users_own_labels_judge_unless_the_operator_names_public_sets() -> None:
@@ -179,13 +226,30 @@ def test_what_they_hold_outlives_their_containers() -> None:
     assert set(COMPOSE["volumes"]) == {name for name in used if not name.startswith(".")}
 
 
-def test_the_database_and_its_clients_have_one_password() -> None:
+ROLE_OF = {"worker": WORKER, "trainer": TRAINER, "grafana": READER}
+
+
+@pytest.mark.parametrize(("name", "role"), ROLE_OF.items())
+def test_each_program_has_a_role_of_its_own_and_the_password_that_migrate_gives_it(name: str, role: str) -> None:
+    given = SERVICES["migrate"]["environment"][f"WORKER_DATABASE_{role.removeprefix('emotions_').upper()}_PASSWORD"]
+    if name == "grafana":
+        provisioned = (ROOT / "deploy" / "observability" / "grafana" / "datasources.yaml").read_text(encoding="utf-8")
+        assert f"user: {role}\n" in provisioned
+        assert SERVICES[name]["environment"]["READER_PASSWORD"] == given
+    else:
+        variable = {"worker": "WORKER", "trainer": "TRAINING"}[name] + "_DATABASE_URL"
+        assert SERVICES[name]["environment"][variable] == f"postgresql://{role}@postgres/emotions", "without a password"
+        assert SERVICES[name]["environment"]["PGPASSWORD"] == given
+    assert "migrate" in SERVICES[name]["depends_on"]
+
+
+def test_the_superuser_makes_the_roles_and_does_nothing_else() -> None:
+    assert SERVICES["migrate"]["command"] == ["migrate", "--roles"]
     password = SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"]
-    assert {SERVICES[name]["environment"]["PGPASSWORD"] for name in CONFINED} == {password}
-    assert SERVICES["grafana"]["environment"]["POSTGRES_PASSWORD"] == password
-    url = SERVICES["worker"]["environment"]["WORKER_DATABASE_URL"]
-    assert ":" not in url.partition("//")[2]
-    assert SERVICES["trainer"]["environment"]["TRAINING_DATABASE_URL"] == url
+    assert [name for name in SERVICES if password in SERVICES[name].get("environment", {}).values()] == [
+        "postgres",
+        "migrate",
+    ]
 
 
 def test_every_setting_is_one_that_its_program_knows() -> None:

@@ -168,8 +168,8 @@ def test_the_dashboards_ask_sources_that_are_provisioned() -> None:
     used += [variable["datasource"] for variable in VARIABLES]
     assert {source["uid"]: source["type"] for source in used} == sources
     assert {source["url"] for source in provisioned["datasources"]} == {"http://prometheus:9090", "postgres:5432"}
-    assert "$POSTGRES_PASSWORD" in str(provisioned)
-    assert "POSTGRES_PASSWORD" in SERVICES["grafana"]["environment"]
+    assert "$READER_PASSWORD" in str(provisioned)
+    assert "READER_PASSWORD" in SERVICES["grafana"]["environment"]
 
 
 def test_prometheus_asks_every_worker_that_docker_knows_of_and_the_trainer() -> None:

@@ -159,12 +159,14 @@ def test_an_address_that_holds_a_password_is_refused_and_its_password_not_shown(
 
 def test_what_is_printed_holds_no_secret_and_nothing_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in Settings.model_fields if Settings.is_secret(name)]
+    of_roles = [f"database_{role}_password" for role in ("migrator", "worker", "trainer", "reader")]
     assert names == [
         "kafka_sasl_password",
         "kafka_oauth_command",
         "kafka_oauth_client_secret",
         "kafka_ssl_password",
         "database_url",
+        *of_roles,
     ]
     for name in names:
         monkeypatch.setenv(f"WORKER_{name.upper()}", URL)

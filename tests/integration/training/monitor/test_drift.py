@@ -12,12 +12,14 @@ import pytest
 from bundles import TEXTS, make_bundle
 from cyclopts import App
 from prometheus_client.parser import text_string_to_metric_families
+from services import as_role
 from sqlalchemy import Connection, create_engine, text
 
 from registry.errors import ConfigurationError
 from registry.lifecycle import promote
 from registry.postgres import DatabaseAway
 from registry.publish import register
+from schemas.access import TRAINER
 from schemas.emotions import EMOTIONS
 from training.commands.drift import DRIFTED, drift
 from training.data.splits import split_of
@@ -47,7 +49,7 @@ ROWS = text("""
 @pytest.fixture
 def database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     """The results' database, named in the environment as the command finds it."""
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         yield connection

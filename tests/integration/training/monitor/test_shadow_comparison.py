@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from services import engine_fixture
+from services import as_role, engine_fixture
 from sqlalchemy import Engine, Table
 
+from schemas.access import TRAINER
 from schemas.emotions import EMOTIONS
 from schemas.tables import emotion_results, labelled_texts, shadow_results
 from training.cli import main
@@ -135,7 +136,7 @@ def test_the_command_prints_a_table_and_writes_the_figures(
 ) -> None:
     served(engine, "old", {"1": ["joy"], "2": ["joy"]})
     shadowed(engine, "new", {"1": ["joy"], "2": []})
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     monkeypatch.setenv("COLUMNS", "120")
     file = tmp_path / "compared.json"
     with pytest.raises(SystemExit) as end:

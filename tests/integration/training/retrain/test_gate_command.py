@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from bundles import BOTH, TEXTS, make_bundle
+from services import as_role
 
 from registry.publish import register
+from schemas.access import TRAINER
 from schemas.bundle import KNOWN_TEXTS
 from schemas.emotions import EMOTIONS
 from training.cli import main
@@ -101,7 +103,7 @@ def test_a_folder_that_holds_no_bundle_is_named(
 def test_a_version_of_the_registry_does_as_well_as_a_folder(
     bundles: tuple[Path, Path], labels: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     engine = connect(postgres_url)
     register(engine, bundles[0], str(tmp_path / "store"))
     engine.dispose()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bundles import WORDS, make_bundle
 from fits import make_base
+from services import as_role
 from sqlalchemy import Engine, select, update
 
 from registry.contents import manifest_at
@@ -21,6 +22,7 @@ from registry.onnx_export import export_onnx
 from registry.prune import prune
 from registry.publish import register
 from registry.versions import PRUNED, ModelVersion
+from schemas.access import TRAINER
 from schemas.bundle import MANIFEST, ONNX, read_manifest
 from schemas.emotions import EMOTIONS
 from schemas.tables import labelled_texts, model_versions, training_runs
@@ -66,7 +68,7 @@ def labels(count: int, **fields: Any) -> list[Label]:
 
 @pytest.fixture
 def engine(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setenv("TRAINING_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("TRAINING_DATABASE_URL", as_role(postgres_url, TRAINER))
     engine = connect(postgres_url)
     yield engine
     engine.dispose()

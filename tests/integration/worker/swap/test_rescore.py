@@ -13,10 +13,11 @@ import pytest
 from bundles import BOTH, SAID, make_bundle
 from commands import WORKER
 from fakes import POISON, StubClassifier, scores_of
-from services import PATIENCE_S, Postgres, engine_fixture, wait_for
+from services import PATIENCE_S, Postgres, as_role, engine_fixture, wait_for
 from sqlalchemy import Engine, func, select
 
 from registry.onnx_export import export_onnx
+from schemas import access
 from schemas.bundle import Neutral
 from schemas.decisions import Rule
 from schemas.emotions import EMOTIONS
@@ -139,7 +140,7 @@ def test_without_a_convention_each_row_keeps_its_own(
     folder = make_bundle(tmp_path / "both", version="both", **BOTH)
     for convention in ("calls", "public", "another"):
         put(engine, 3, convention, convention=convention)
-    settings = Settings(database_url=postgres_url, device="cpu")
+    settings = Settings(database_url=as_role(postgres_url, access.WORKER), device="cpu")
     assert rescore(settings, Wanted(SINCE, folder), Event()) == Outcome(6, 0)
     assert conventions() == {"both": {"calls calls", "public public"}, "old": {"another another"}}
     said = capsys.readouterr()
@@ -273,7 +274,7 @@ def command(url: str, log: Path, *arguments: str) -> subprocess.Popen[str]:
     with log.open("w") as errors:
         return subprocess.Popen(
             [WORKER, "rescore", "--since", "2026-01-01", *arguments],
-            env=own | {"WORKER_DATABASE_URL": url, "WORKER_DEVICE": "cpu"},
+            env=own | {"WORKER_DATABASE_URL": as_role(url, access.WORKER), "WORKER_DEVICE": "cpu"},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -310,7 +311,7 @@ def test_a_model_that_is_misspelt_is_looked_for_nowhere_else(
         raise AssertionError(f"the hub is asked for {name}")
 
     monkeypatch.setattr("worker.swap.rescore.find_bundle", asked)
-    settings = Settings(database_url=postgres_url, device="cpu")
+    settings = Settings(database_url=as_role(postgres_url, access.WORKER), device="cpu")
     with pytest.raises(ConfigurationError, match=r"--model calls-2 is no version .* names\. See `emotion-training mod"):
         rescore(settings, Wanted(SINCE, "calls-2"), Event())
     for version in ("calls-20260301", "calls-20260401", "unlike"):
@@ -324,7 +325,7 @@ def test_a_model_that_is_misspelt_is_looked_for_nowhere_else(
 def test_the_champion_is_taken_unless_another_version_is_named(
     engine: Engine, postgres_url: str, tmp_path: Path
 ) -> None:
-    settings = Settings(database_url=postgres_url, device="cpu")
+    settings = Settings(database_url=as_role(postgres_url, access.WORKER), device="cpu")
     put(engine, 5)
     with pytest.raises(ConfigurationError, match="there is no champion: name the model with --model"):
         rescore(settings, Wanted(SINCE), Event())

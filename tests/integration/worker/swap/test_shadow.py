@@ -244,7 +244,7 @@ def test_an_outage_of_postgres_costs_the_sample_a_few_rows_and_nothing_else(
 def test_a_worker_scores_its_share_with_the_registrys_candidate(flow: Flow, tmp_path: Path) -> None:
     """The whole of it: Kafka, Postgres, a worker in a process of its own, a bundle from the registry."""
     folder = make_bundle(tmp_path / "bundle", version="candidate-1")
-    engine = connect(flow.settings["WORKER_DATABASE_URL"], "test")
+    engine = connect(flow.url, "test")
     register(engine, "candidate-1", folder)
     shadow = {"WORKER_SHADOW": "candidate", "WORKER_SHADOW_SHARE": "0.5", "WORKER_DEVICE": "cpu"}
     # One chunk or two, which are stored whole, so that none finds the queue full.
