@@ -12,6 +12,7 @@ import pytest
 import yaml
 from places import ROOT
 
+from schemas.access import ROLES
 from training.cli import app
 from training.commands.retrain import retrain
 from training.environment import Environment
@@ -67,9 +68,11 @@ def test_every_variable_is_one_that_the_command_knows() -> None:
 
 
 @pytest.mark.parametrize("pod", PODS)
-def test_a_password_comes_from_a_secret(pod: str) -> None:
+def test_each_pod_has_the_url_of_its_own_role_from_a_secret(pod: str) -> None:
     [url] = [one for one in container(pod)["env"] if one["name"].endswith("DATABASE_URL")]
-    assert url["valueFrom"]["secretKeyRef"] == {"name": "emotions-database", "key": "url"}
+    key = {"migrate": "migrator", "worker": "worker", "retrain": "trainer"}[pod]
+    assert url["valueFrom"]["secretKeyRef"] == {"name": "emotions-database", "key": key}
+    assert f"emotions_{key}" in ROLES
     assert "value" not in url
 
 
