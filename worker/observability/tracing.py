@@ -41,19 +41,24 @@ def open_tracing() -> Tracing:
     """Trace chunks where OTEL_TRACES_EXPORTER or an endpoint of OTLP is set.
 
     Raises:
-        ConfigurationError: the exporter or OpenTelemetry itself is not installed.
+        ConfigurationError: the exporter or OpenTelemetry itself is not installed, or refuses one of its variables.
     """
     name = chosen_exporter()
     if name is None:
         return NoTracing()
     try:
         spans = import_module("worker.observability.spans")
+        traced: Tracing = spans.Spans(spans.load_exporter(name))
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"The OTEL_ variables turn tracing on, and {error.name} is not installed: pip install "
             "'asr-emotions[tracing]', or set OTEL_SDK_DISABLED=true"
         ) from error
-    traced: Tracing = spans.Spans(spans.load_exporter(name))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"OpenTelemetry refuses one of the OTEL_ variables: {str(error).rstrip('.')}. Correct it, or set "
+            "OTEL_SDK_DISABLED=true"
+        ) from error
     return traced
 
 

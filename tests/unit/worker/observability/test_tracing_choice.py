@@ -61,6 +61,15 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(monkeypatch: pytest.Mon
         open_tracing()
 
 
+def test_a_variable_that_opentelemetry_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_SPAN_LINK_COUNT_LIMIT", "many")
+    with pytest.raises(
+        ConfigurationError, match=r"OTEL_SPAN_LINK_COUNT_LIMIT must be .* got many\. .* OTEL_SDK_DISABLED=true$"
+    ):
+        open_tracing()
+
+
 def test_a_span_names_the_kind_of_an_error_and_not_its_words() -> None:
     def fail(_: object) -> None:
         raise KeyError("что сказал клиент")
