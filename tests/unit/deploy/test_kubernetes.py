@@ -70,7 +70,7 @@ def test_every_variable_is_one_that_the_command_knows() -> None:
 @pytest.mark.parametrize("pod", PODS)
 def test_each_pod_has_the_url_of_its_own_role_from_a_secret(pod: str) -> None:
     [url] = [one for one in container(pod)["env"] if one["name"].endswith("DATABASE_URL")]
-    key = {"migrate": "migrator", "worker": "worker", "retrain": "trainer"}[pod]
+    key = {"migrate": "migrator", "worker": "worker", "prune": "worker", "retrain": "trainer"}[pod]
     assert url["valueFrom"]["secretKeyRef"] == {"name": "emotions-database", "key": key}
     assert f"emotions_{key}" in ROLES
     assert "value" not in url
