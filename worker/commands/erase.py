@@ -47,7 +47,12 @@ def erase(  # noqa: PLR0913 - the command's options.
         raise ConfigurationError("erase: name a session or a transcript; erase one after the other for both")
     if session is None and transcript is None and before is None:
         raise ConfigurationError("erase: say what goes, by --session, --transcript or --before")
+    for option, name in (("session", session), ("transcript", transcript), ("source", source)):
+        if name == "":
+            raise ConfigurationError(f"erase: --{option} is empty, and names nothing. Is the variable set?")
     moment = before.replace(tzinfo=UTC) if before and not before.tzinfo else before
+    if moment and moment > datetime.now(UTC):
+        raise ConfigurationError("erase: --before lies in the future, so nothing said until then would be stored")
     settings = load_settings()
     stop = threading.Event()
     stop_on_signals(stop)

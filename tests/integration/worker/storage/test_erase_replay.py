@@ -44,6 +44,8 @@ def test_a_replay_of_the_topic_brings_no_erased_row_back(flow: Flow) -> None:
         ((), "erase: say what goes, by --session, --transcript or --before"),
         (("--source", "hotline"), "erase: say what goes"),
         (("--session", "s", "--transcript", "t"), "erase: name a session or a transcript"),
+        (("--session", ""), "erase: --session is empty"),
+        (("--before", "9000-01-01"), "erase: --before lies in the future"),
     ],
 )
 def test_what_says_too_little_or_too_much_erases_nothing(words: tuple[str, ...], why: str) -> None:
