@@ -49,13 +49,16 @@ _VALUES: Final = _UNITS | _TEENS | _TENS | _HUNDREDS | {"ноль": 0, "нуль
 def _spelled() -> re.Pattern[str]:
     hundreds, tens, teens, units = ("|".join(names) for names in (_HUNDREDS, _TENS, _TEENS, _UNITS))
     below = rf"(?:{tens})(?:\s+(?:{units}))?|{teens}|{units}"
-    return re.compile(rf"\b(?:(?:{hundreds})(?:\s+(?:{below}))?|{below}|ноль|нуль)\b", re.IGNORECASE)
+    # Most words are passed over by their first letter, which takes a third of the time.
+    first = "".join({name[0] for name in _VALUES})
+    return re.compile(rf"\b(?=[{first}])(?:(?:{hundreds})(?:\s+(?:{below}))?|{below}|ноль|нуль)\b", re.IGNORECASE)
 
 
 _SPELLED: Final = _spelled()
 """A number below 1,000 in words."""
 
-_ANY: Final = re.compile(rf"\d|{_SPELLED.pattern}", re.IGNORECASE)
+_FEWEST: Final = 10
+"""Digits of the shortest number."""
 
 
 class _Piece(NamedTuple):
@@ -74,11 +77,15 @@ def redact(text: str, secrets: Sequence[Secret]) -> str:
         text: what was said, as received.
         secrets: kinds of numbers that are taken out.
     """
-    if secrets and _ANY.search(text):
+    if secrets and _digit_count(text) >= _FEWEST:
         for kinds in _PASSES:
             if wanted := tuple(kind for kind in kinds if kind in secrets):
                 text = _redact_together(text, wanted)
     return text
+
+
+def _digit_count(text: str) -> int:
+    return sum(char.isdecimal() for piece in _in_digits(text) for char in piece.text)
 
 
 def _redact_together(text: str, kinds: tuple[Secret, ...]) -> str:
