@@ -4,9 +4,22 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from threading import Event
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, or_, select, text, true
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    false,
+    func,
+    or_,
+    select,
+    text,
+    true,
+)
 
 from registry.erasures import (
     Candidate,
@@ -110,11 +123,19 @@ def _require_message(erasure: Erasure, connection: Connection) -> None:
 
 
 def _count(erasure: Erasure, connection: Connection) -> Gone:
-    key = and_(RESULTS.transcript_id == shadow_results.c.transcript_id, RESULTS.source == shadow_results.c.source)
-    rows = select(func.count()).select_from(emotion_results).where(_covers(erasure))
-    shadows = select(func.count()).select_from(shadow_results.join(emotion_results, key)).where(_covers(erasure))
+    firsts = select(RESULTS.transcript_id, RESULTS.source).where(_covers(erasure))
+    going: Select[Any] | CompoundSelect[Any] = firsts
+    if erasure.before is not None:
+        # Only first rows count by their time; the further parts of their messages go with them.
+        part = emotion_results.alias("part")
+        of_message = and_(part.c.message_id == RESULTS.transcript_id, part.c.source == RESULTS.source, part.c.part > 1)
+        further = select(part.c.transcript_id, part.c.source).join_from(emotion_results, part, of_message)
+        going = firsts.union_all(further.where(_covers(erasure)))
+    rows = going.cte("going")
+    key = and_(rows.c.transcript_id == shadow_results.c.transcript_id, rows.c.source == shadow_results.c.source)
+    shadows = select(func.count()).select_from(shadow_results.join(rows, key))
     labels = select(func.count()).select_from(labelled_texts).where(_own_labels(erasure))
-    return Gone(*(connection.scalar(query) or 0 for query in (rows, shadows, labels)))
+    return Gone(*(connection.scalar(query) or 0 for query in (select(func.count()).select_from(rows), shadows, labels)))
 
 
 def _mark(erasure: Erasure, connection: Connection) -> None:

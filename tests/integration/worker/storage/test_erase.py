@@ -143,6 +143,13 @@ def test_a_dry_run_counts_and_changes_nothing(engine: Engine, stored: Store) -> 
     assert stored(*records, group="replay").written.rows == 2
 
 
+def test_a_dry_run_counts_the_parts_of_messages_that_began_before_a_time(engine: Engine, stored: Store) -> None:
+    stored(call(0, "one", spoken_at=APRIL.isoformat()), call(1, "two", spoken_at=JUNE.isoformat()))
+    shadow(engine, "one#0002", "two#0002")
+    what = Erasure(before=MAY)
+    assert erase(engine, what, threading.Event(), dry_run=True) == erase(engine, what, threading.Event()) == Gone(3, 1)
+
+
 def test_what_is_being_stored_is_erased_too(engine: Engine, stored: Store, postgres_url: str) -> None:
     """A transaction that has looked for marks and not yet ended makes the mark wait."""
     other = connect(postgres_url, "eraser")
