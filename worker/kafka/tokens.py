@@ -36,7 +36,10 @@ _UNKNOWN_LIFE_S: Final = 60.0
 """How long a token is kept that does not say when it expires."""
 
 _AGAIN_S: Final = 5.0
-"""Pause after a failure, while the last token still holds."""
+"""Shortest pause after a failure, while the last token still holds."""
+
+_REST: Final = 4
+"""Pause after a failure that took long, by the time that it took: who renews reads no records meanwhile."""
 
 _SHOWN: Final = 300
 """Characters of another program's complaint that an error shows."""
@@ -78,10 +81,12 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has n
                     self._token = self._fetch()
                     self._renew_at = now + _USED * (self._token.expires_at - now)
                 except UserError as error:
-                    if now >= self._token.expires_at:
+                    failed_at = time.time()
+                    if failed_at >= self._token.expires_at:
                         raise
                     log.warning("no new token for Kafka yet: the last one still holds", error=str(error))
-                    self._renew_at = min(now + _AGAIN_S, self._token.expires_at)
+                    pause_s = max(_AGAIN_S, _REST * (failed_at - now))
+                    self._renew_at = min(failed_at + pause_s, self._token.expires_at)
             return self._token.value
 
     def token(self) -> str:

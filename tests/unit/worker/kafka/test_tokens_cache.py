@@ -15,12 +15,16 @@ class Giver:
         self.now = 1_000.0
         self.count = 0
         self.failure: Exception | None = None
+        self.failures = 0
+        self.takes_s = 0.0
 
     def time(self) -> float:
         return self.now
 
     def __call__(self) -> Token:
+        self.now += self.takes_s
         if self.failure:
+            self.failures += 1
             raise self.failure
         self.count += 1
         return Token(f"token-{self.count}", self.now + 100)
@@ -65,3 +69,16 @@ def test_the_client_hears_of_failures_in_kafkas_words(giver: Giver) -> None:
     giver.failure = ConfigurationError("no")
     with pytest.raises(SaslAuthenticationFailedError, match="no"):
         shared.token()
+
+
+def test_a_provider_that_hangs_takes_little_of_the_time_in_which_the_last_token_holds(giver: Giver) -> None:
+    """Who renews waits meanwhile, and reads no records."""
+    shared = Tokens(giver, {})
+    shared.renew()
+    giver.now, giver.failure, giver.takes_s = giver.now + 81, Away("no answer"), 3
+    for _ in range(12):
+        assert shared.renew() == "token-1"
+        giver.now += 1
+    assert giver.failures == 1
+    assert shared.renew() == "token-1"
+    assert giver.failures == 2
