@@ -54,14 +54,14 @@ _ARRAYS: Final = ", ".join(
 _SCORED: Final = f"unnest({_ARRAYS}) AS scored (transcript_id, source, emotions, {', '.join(EMOTIONS)}, windows)"
 _SCORES: Final = ", ".join(f"scored.{name}" for name in EMOTIONS)
 
-# By key, so that two workers that replay each other's rows lock them in one order. The row of the transcript is locked
-# against its deletion: what is erased or pruned meanwhile leaves no scores behind.
+# By key, so that erasures, and two workers that replay each other's rows, lock them in one order. The row of the
+# transcript is locked against its deletion: what is erased or pruned meanwhile leaves no scores behind.
 _SHADOW: Final = text(f"""
     INSERT INTO shadow_results (transcript_id, source, model_version, convention, emotions, {", ".join(EMOTIONS)})
     SELECT scored.transcript_id, scored.source, :model_version, :convention, CAST(scored.emotions AS text[]),
            {_SCORES}
     FROM {_SCORED} JOIN emotion_results AS result USING (transcript_id, source)
-    ORDER BY scored.transcript_id, scored.source
+    ORDER BY scored.transcript_id COLLATE "C", scored.source COLLATE "C"
     FOR KEY SHARE OF result
     ON CONFLICT (model_version, transcript_id, source) DO UPDATE
     SET convention = excluded.convention, emotions = excluded.emotions,
