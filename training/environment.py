@@ -1,9 +1,9 @@
 """What an operator sets for training: environment variables, or files of their names in /run/secrets."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from registry.settings import EnvironmentSettings
@@ -47,6 +47,12 @@ class Environment(EnvironmentSettings):
     http_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Port of `schedule`: /metrics for Prometheus, and once a day a comparison of the results as `drift` makes it. 0
     takes any free one and logs it; without it, neither is done."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pass_over_empty_files(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what is empty; `env_ignore_empty` does so for the environment alone."""
+        return {name: value for name, value in given.items() if value != ""}
 
     @property
     def url(self) -> str | None:

@@ -52,6 +52,14 @@ def test_an_unknown_name_is_an_error_that_suggests_the_nearest(
     assert "hunter2" not in str(raised.value)
 
 
+def test_an_empty_file_or_variable_is_not_set(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRAINING_WORK", "TRAINING_HTTP_PORT", "TRAINING_MODEL_STORE"):
+        (secrets / name).write_text("\n")
+    monkeypatch.setenv("TRAINING_CRON", "")
+    options = Environment.load()
+    assert (options.work, options.http_port, options.model_store, options.cron) == (None, None, None, None)
+
+
 def test_an_unknown_file_is_an_error_too(secrets: Path) -> None:
     (secrets / "TRAINING_DATABASEURL").write_text(URL)
     with pytest.raises(ConfigurationError, match=r"^TRAINING_DATABASEURL is .* TRAINING_DATABASE_URL\?"):
