@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from chunks import Message, message
-from commands import emotion_worker
+from commands import emotion_worker, told_error
 from flow import Flow
 from services import engine_fixture, wait_for
 from sqlalchemy import Engine, event, func, select, text
@@ -102,6 +102,12 @@ def test_what_was_stopped_goes_on_with_the_next_call(engine: Engine, stored: Sto
         prune(engine, LIMIT, stop)
     assert left(engine) == 1_000
     assert prune(engine, LIMIT, threading.Event()).rows == 1_000
+
+
+def test_months_that_would_be_read_as_minutes_delete_nothing() -> None:
+    done = emotion_worker("prune", "--older-than", "3m", WORKER_DATABASE_URL="postgresql://nobody@localhost:1/none")
+    assert done.returncode == 2
+    assert told_error(done.stderr).startswith("prune: --older-than 3m is less than a day")
 
 
 @pytest.mark.kafka
