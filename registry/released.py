@@ -26,7 +26,10 @@ def released_model(name: str = NAME) -> Path:
     folders = [place / "models" / name for place in places]
     found = next(filter(Path.is_dir, folders), None)
     if found is None:
-        raise UnusableLocation(f"the released model is not installed: neither {folders[0]} nor {folders[1]} is there")
+        raise UnusableLocation(
+            f"the released model is not installed: neither {folders[0]} nor {folders[1]} is there. Copy "
+            f"the repository's models/{name} to the latter"
+        )
     return found
 
 

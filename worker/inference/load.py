@@ -19,7 +19,7 @@ def released_model() -> str:
         return str(released.released_model())
     except UnusableLocation as error:
         raise ConfigurationError(
-            f"{error}. Set WORKER_MODEL to a bundle's folder or hub name, or promote a model of the registry"
+            f"{error}, set WORKER_MODEL to a bundle's folder or hub name, or promote a model of the registry"
         ) from error
 
 
