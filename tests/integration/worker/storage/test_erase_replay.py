@@ -6,7 +6,9 @@ import pytest
 from commands import emotion_worker, told_error
 from flow import Flow
 from probe import Probe
-from services import wait_for
+from services import as_role, wait_for
+
+from schemas.access import MIGRATOR
 
 pytestmark = pytest.mark.kafka
 
@@ -21,10 +23,11 @@ def test_a_replay_of_the_topic_brings_no_erased_row_back(flow: Flow) -> None:
     worker = flow.start()
     flow.wait_for_rows(100)
     unnamed = next(row["transcript_id"] for row in flow.rows() if row["text"] == "kept 0")
+    owner = flow.settings | {"WORKER_DATABASE_URL": as_role(flow.url, MIGRATOR)}
     for what, rows in ((("--session", "gone"), 50), (("--transcript", unnamed), 1)):
-        would = emotion_worker("erase", *what, "--dry-run", **flow.settings)
+        would = emotion_worker("erase", *what, "--dry-run", **owner)
         assert would.stdout.startswith(f"{rows} rows, 0 shadow rows and 0 labels would go\n"), would.stderr
-        done = emotion_worker("erase", *what, **flow.settings)
+        done = emotion_worker("erase", *what, **owner)
         assert done.stdout.startswith(f"{rows} rows, 0 shadow rows and 0 labels are erased\n"), done.stderr
         for place in (flow.topic, "dead-letters", "backups", "Label Studio", "docs/privacy.md"):
             assert place in done.stdout

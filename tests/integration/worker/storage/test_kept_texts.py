@@ -8,9 +8,10 @@ import pytest
 from commands import emotion_worker, told_error
 from fakes import scores_of
 from flow import Flow
-from services import wait_for
+from services import as_role, wait_for
 from sqlalchemy import create_engine, select
 
+from schemas.access import TRAINER
 from schemas.emotions import EMOTIONS
 from schemas.tables import emotion_results
 from training.errors import UnusableData
@@ -59,7 +60,7 @@ def test_rows_without_a_text_are_passed_over_by_scoring_and_labelling_with_a_cle
     warned = [json.loads(line) for line in done.stderr.splitlines() if "texts were not kept" in line]
     assert [line["rows"] for line in warned] == [1]
 
-    engine = create_engine(flow.settings["WORKER_DATABASE_URL"])
+    engine = create_engine(as_role(flow.url, TRAINER))
     with pytest.raises(UnusableData, match="Rows without a text are there: set WORKER_STORE_TEXT=yes"):
         draw(engine, "random", 10)
     flow.publish_raw([json.dumps({"id": "two", "text": "алло", "session_id": "call"}).encode()])
