@@ -124,7 +124,8 @@ class Spans:
 
 def _producers(records: Iterable[Record]) -> Iterable[trace.SpanContext]:
     """Yield the spans that the records' headers name, in a form of OTEL_PROPAGATORS."""
-    fields = propagate.get_global_textmap().fields
+    # Baggage says nothing of a span, and what is wrong with it would be logged with its values.
+    fields = propagate.get_global_textmap().fields - {"baggage"}
     for record in records:
         named = {name: (value or b"").decode("latin-1") for name, value in record.headers or () if name in fields}
         producer = trace.get_current_span(propagate.extract(named, Context())).get_span_context()

@@ -5,6 +5,7 @@ import os
 import pytest
 from makers import chunk_of, utterances
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
 
 from worker.errors import ConfigurationError
 from worker.observability import tracing
@@ -81,6 +82,19 @@ def test_a_span_names_the_kind_of_an_error_and_not_its_words() -> None:
     spans.close()
     span = exporter.get_finished_spans()[-1]
     assert (span.name, span.status.description, span.events) == ("classify", "KeyError", ())
+
+
+def test_what_producers_say_in_their_baggage_is_not_read_nor_logged() -> None:
+    exporter = InMemorySpanExporter()
+    spans = Spans(exporter)
+    chunk = chunk_of(utterances(["да"]))
+    producer = f"00-{1:032x}-{2:016x}-01".encode()
+    chunk.utterances[0].record.headers.extend([("traceparent", producer), ("baggage", b"client=" + b"hunter2" * 1000)])
+    with capture_logs() as lines:
+        spans.around("classify", lambda done: done)(chunk)
+    spans.close()
+    assert lines == []
+    assert [link.context.trace_id for link in exporter.get_finished_spans()[0].links] == [1]
 
 
 def test_what_is_no_chunk_of_records_has_no_span() -> None:
