@@ -2,18 +2,21 @@
 
 python benchmarks/end_to_end.py --messages 4000 --naive-messages 1000
 python benchmarks/end_to_end.py --messages 200000 --stub       the flow alone: no model, nothing to compare with
+python benchmarks/end_to_end.py --messages 40000 --stub --results 3    with results sent to a topic, by turns without
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import numpy as np
-from harness import STUB, TOPIC, Services, WorkerProcess, running_worker, services, texts, transcripts
+from harness import RESULTS, STUB, TOPIC, Services, WorkerProcess, running_worker, services, texts, transcripts
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +38,8 @@ class Result(Struct, kw_only=True):
     p50_ms: float | None = None
     """From handing a message to the producer until its row can be seen, at a trickle of 20 messages a second."""
     p99_ms: float | None = None
+    results_ratio: float | None = None
+    """Messages a second where results are sent to a topic too, by those without: medians of turns."""
     peak_rss_mb: float
     stages: dict[str, float]
     """Share of the time in which each stage was at work, or waited in a poll; they run side by side."""
@@ -103,10 +108,26 @@ def measure(given: argparse.Namespace, model: str) -> Result:
             if given.trickle_seconds:
                 latency = trickle(worker, place, given.trickle_seconds)
                 result.p50_ms, result.p99_ms = (round(each, 1) for each in latency)
+        if given.results:
+            result.results_ratio = round(compare_results(given, model, place), 3)
         if not (given.stub or given.skip_naive):
             naive = measure_naive(given, model, place)
             result.naive_msg_per_s, result.ratio = round(naive, 1), round(rate / naive, 2)
     return result
+
+
+def compare_results(given: argparse.Namespace, model: str, place: Services) -> float:
+    """Drain the topic with results and without, turn by turn, and return the ratio of the medians."""
+    rates: dict[str, list[float]] = {"": [], RESULTS: []}
+    for turn in range(given.results):
+        for topic, measured in rates.items():
+            place.forget()
+            options = {"device": given.device, "max_records": str(given.max_records), "kafka_results_topic": topic}
+            with running_worker(place, model, kafka_group_id=f"turn-{turn}-{topic}", **options) as worker:
+                measured.append(drain(worker, place, given.messages)[0])
+            print(f"turn {turn + 1}, {topic or 'without'}: {measured[-1]:,.0f} msg/s", file=sys.stderr)
+    without, with_results = map(median, rates.values())
+    return with_results / without
 
 
 def measure_naive(given: argparse.Namespace, model: str, place: Services) -> float:
@@ -167,6 +188,7 @@ def main() -> None:
     parser.add_argument("--max-records", type=int, default=1_024)
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--trickle-seconds", type=float, default=10.0)
+    parser.add_argument("--results", type=int, default=0, metavar="TURNS", help="compare with results sent to a topic")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with chosen_model(given) as model:

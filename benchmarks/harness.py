@@ -25,6 +25,7 @@ from worker.storage.migrate import migrate
 
 TOPIC: Final = "transcripts"
 DEAD_LETTERS: Final = "transcripts.dead-letters"
+RESULTS: Final = "transcripts.emotions"
 STUB: Final = "stub"
 """In place of a model's name: scores out of thin air, to measure the flow alone."""
 
@@ -51,6 +52,11 @@ class Services(NamedTuple):
         ((count,),) = self.query("SELECT coalesce(sum(next_offset), 0) FROM consumer_offsets")
         return int(count)
 
+    def forget(self) -> None:
+        """Empty the tables that a worker fills."""
+        with self.engine.begin() as connection:
+            connection.execute(text("TRUNCATE emotion_results, consumer_offsets"))
+
     def producer(self, linger_ms: int = 0) -> Any:
         """Return a producer."""
         return KafkaProducer(bootstrap_servers=self.broker, linger_ms=linger_ms, batch_size=2**18)
@@ -72,7 +78,7 @@ def services(partitions: int) -> Iterator[Services]:
         migrate(url)
         admin = KafkaAdminClient(bootstrap_servers=broker)
         layout = {"num_partitions": partitions, "replication_factor": 1}
-        admin.create_topics({TOPIC: layout, DEAD_LETTERS: layout | {"num_partitions": 1}})
+        admin.create_topics({TOPIC: layout, DEAD_LETTERS: layout | {"num_partitions": 1}, RESULTS: layout})
         admin.close()
         engine = connect(url, "benchmark")
         try:

@@ -1,6 +1,6 @@
 """The contract for those who publish in other languages: made from the Structs, checked in next to them.
 
-`python -m schemas.export` writes both documents again.
+`python -m schemas.export` writes the documents again.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import msgspec
 from schemas.attributes import Attributes
 from schemas.keys import KEY_DESCRIPTION
 from schemas.leniency import LENIENCY
+from schemas.results import REPEATS, RESULT_KEY, Result
 from schemas.transcripts import Transcript, VoskResult, WhisperSegment
 
 _FORMS: Final = {
@@ -42,12 +43,26 @@ def json_schema() -> bytes:
     )
 
 
+def result_schema() -> bytes:
+    """Return the JSON Schema (2020-12) of a result."""
+    return _document(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "description": REPEATS,
+            **msgspec.json.schema(Result),
+        }
+    )
+
+
 def asyncapi() -> bytes:
     """Return the AsyncAPI 3.0 document of the topics, under their default names, as JSON."""
     _, schemas = msgspec.json.schema_components(
-        _FORMS, schema_hook=_schema_of, ref_template="#/components/schemas/{name}"
+        [*_FORMS, Result], schema_hook=_schema_of, ref_template="#/components/schemas/{name}"
     )
-    messages = {form.__name__: _transcript_message(form.__name__, title) for form, title in _FORMS.items()}
+    messages = {
+        form.__name__: _json_message(form.__name__, title, LENIENCY, KEY_DESCRIPTION) for form, title in _FORMS.items()
+    }
+    messages["Result"] = _json_message("Result", "What the worker says of one transcript", REPEATS, RESULT_KEY)
     return _document(
         {
             "asyncapi": "3.0.0",
@@ -60,7 +75,9 @@ def asyncapi() -> bytes:
             "defaultContentType": "application/json",
             "channels": {
                 "transcripts": _channel(
-                    "transcripts", "Transcribed utterances in any of the forms, told apart by their fields.", *messages
+                    "transcripts",
+                    "Transcribed utterances in any of the forms, told apart by their fields.",
+                    *(form.__name__ for form in _FORMS),
                 ),
                 "deadLetters": _channel(
                     "transcripts.dead-letters",
@@ -68,18 +85,28 @@ def asyncapi() -> bytes:
                     "a mark of letters that were replayed.",
                     "DeadLetter",
                 ),
+                "results": _channel(
+                    "transcripts.emotions",
+                    "Results, where WORKER_KAFKA_RESULTS_TOPIC names the topic; it has no default.",
+                    "Result",
+                ),
             },
             "operations": {
                 "readTranscript": {"action": "receive", "channel": {"$ref": "#/channels/transcripts"}},
                 "sendDeadLetter": {"action": "send", "channel": {"$ref": "#/channels/deadLetters"}},
+                "sendResult": {"action": "send", "channel": {"$ref": "#/channels/results"}},
             },
-            "components": {"messages": {**messages, "DeadLetter": _dead_letter_message()}, "schemas": schemas},
+            "components": {
+                "messages": {**messages, "DeadLetter": _dead_letter_message()},
+                "schemas": schemas,
+            },
         }
     )
 
 
 DOCUMENTS: Final[dict[str, Callable[[], bytes]]] = {
     "transcript.schema.json": json_schema,
+    "result.schema.json": result_schema,
     "asyncapi.json": asyncapi,
 }
 """The files of this folder that are made, and what makes them."""
@@ -106,12 +133,12 @@ def _channel(address: str, description: str, *messages: str) -> dict[str, Any]:
     }
 
 
-def _transcript_message(name: str, title: str) -> dict[str, Any]:
-    key = {"type": "string", "description": KEY_DESCRIPTION}
+def _json_message(name: str, title: str, description: str, key_description: str) -> dict[str, Any]:
+    key = {"type": "string", "description": key_description}
     return {
         "name": name,
         "title": title,
-        "description": LENIENCY,
+        "description": description,
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
     }

@@ -130,9 +130,10 @@ def backfill(
 
 def _read(settings: Settings, group: str, wanted: Wanted, classifier: Classifier | None) -> bool:
     """Read a part of the topic by a group; return whether its end was reached."""
-    # One connection, and no shadow: the live workers come first. Further processes may have this one's environment.
+    # One connection, and no shadow: the live workers come first. No results: who reads them live wants no old ones.
+    # Further processes may have this one's environment.
     own = {"kafka_group_id": group, "kafka_instance_id": None, "http_port": 0, "exit_delay_s": 0.0}
-    own |= {"database_connections": 1, "shadow": "off"}
+    own |= {"database_connections": 1, "shadow": "off", "kafka_results_topic": None}
     loops: list[Backfill] = []
 
     def make(shared: Shared, batcher: Batcher, stages: Stages) -> Backfill:

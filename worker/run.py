@@ -20,7 +20,8 @@ from worker.errors import ConfigurationError, loggable_text
 from worker.inference.load import load_classifier
 from worker.inference.model_slot import Serving
 from worker.kafka.consumer import KafkaSource
-from worker.kafka.topics import require_topic
+from worker.kafka.results import Results
+from worker.kafka.topics import require_topics
 from worker.loop import Worker
 from worker.observability.health import Health
 from worker.observability.metrics import Metrics
@@ -149,8 +150,7 @@ def _assemble(shared: Shared, classifier: Classifier | None, make: MakeWorker) -
     engine = connect(settings.required_database_url, "emotion-worker", settings.database_connections + 1)
     stack.callback(engine.dispose)
     wait_for("postgres", lambda: require_migrated(engine), stop, health)
-    for topic in (settings.kafka_topic, settings.kafka_dead_letter_topic):
-        wait_for("kafka", partial(require_topic, settings, topic), stop, health)
+    wait_for("kafka", partial(require_topics, settings, *_topics_of(settings)), stop, health)
     if stop.is_set():
         raise Stopped
     log.info("Postgres and Kafka are there: loading the model")
@@ -164,6 +164,7 @@ def _assemble(shared: Shared, classifier: Classifier | None, make: MakeWorker) -
     metrics.behind.set(refusal is not None)
     # The broker may have gone while the model was loaded.
     dead_letters = wait_for("kafka", lambda: DeadLetters(settings), stop, health)
+    results = wait_for("kafka", partial(_open_results, settings), stop, health)
     most_in_a_row = settings.dead_letters_in_a_row or None
     store = partial(
         ResultStore,
@@ -174,6 +175,7 @@ def _assemble(shared: Shared, classifier: Classifier | None, make: MakeWorker) -
         most_in_a_row=most_in_a_row,
         delete=settings.kafka_tombstones == "delete",
         keeping=Keeping(settings.store_text, settings.redact),
+        publish=results.send if results else None,
     )
     beside = _shadow(settings, metrics, stack)
     tracing = open_tracing()
@@ -183,7 +185,7 @@ def _assemble(shared: Shared, classifier: Classifier | None, make: MakeWorker) -
         return beside(tracing.around("store", Storage(store(), dead_letters, limit, metrics, health)))
 
     stages = _stages(settings, tracing.around("classify", Inference(serving, metrics, most_in_a_row)), storage)
-    stack.callback(_close, dead_letters, stages)
+    stack.callback(_close, stages, dead_letters, results)
     batcher = Batcher(settings.max_records, settings.max_wait_ms / 1000, settings.part_bytes)
     worker = make(shared, batcher, stages)
     _tune_interpreter()
@@ -228,10 +230,32 @@ def _shadow(settings: Settings, metrics: Metrics, stack: ExitStack) -> Callable[
     return shadow.after
 
 
-def _close(dead_letters: DeadLetters, stages: Stages) -> None:
-    """Close the producer, but for a stage that is left behind: it may be sending, which would keep us, and fail."""
+def _topics_of(settings: Settings) -> list[str]:
+    """Return the topics that a worker reads and writes.
+
+    Raises:
+        ConfigurationError: results would be read as transcripts, or lie among the dead letters.
+    """
+    others = [settings.kafka_topic, settings.kafka_dead_letter_topic]
+    results = settings.kafka_results_topic
+    if results in others:
+        raise ConfigurationError(
+            f"WORKER_KAFKA_RESULTS_TOPIC is {results}, which holds other records: give results a topic of their own"
+        )
+    return [*others, results] if results else others
+
+
+def _open_results(settings: Settings) -> Results | None:
+    """Open the topic of results, where one is wanted."""
+    return Results(settings, settings.kafka_results_topic) if settings.kafka_results_topic else None
+
+
+def _close(stages: Stages, dead_letters: DeadLetters, results: Results | None) -> None:
+    """Close the producers, but for a stage that is left behind: it may be sending, which would keep us, and fail."""
     if not stages.running:
         dead_letters.close()
+        if results:
+            results.close()
 
 
 def _tune_interpreter() -> None:

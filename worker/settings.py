@@ -42,6 +42,9 @@ class Settings(EnvironmentSettings):
     then moves no partition, and what a worker leaves for good waits until that time is over."""
     kafka_dead_letter_topic: str = "transcripts.dead-letters"
     """Topic for records that cannot become rows."""
+    kafka_results_topic: Annotated[str | None, EmptyIsNone] = None
+    """Topic that results are sent to as well, as JSON, such as transcripts.emotions; by default they are stored only.
+    `backfill` and `rescore` send none."""
     kafka_auto_offset_reset: Literal["earliest", "latest"] = "earliest"
     """Where a group begins that has no offset in Postgres and none in Kafka."""
     kafka_offset_out_of_range: Literal["fail", "earliest", "latest"] = "fail"

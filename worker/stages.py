@@ -227,7 +227,7 @@ class Inference:
 
 
 class Storage:
-    """Store chunks and answer claims, through any outage of the database or of the dead-letter topic."""
+    """Store chunks and answer claims, through any outage of the database or of a topic that is written to."""
 
     def __init__(
         self,
@@ -250,7 +250,7 @@ class Storage:
                 with self._metrics.stage("storage"):
                     done = self._write(work) if isinstance(work, Chunk) else self._store.claim(work)
             except Away as error:
-                # Of Kafka there is here only the producer of dead letters.
+                # Of Kafka there are here only the producers of dead letters and results.
                 what = "postgres" if isinstance(error, DatabaseAway) else "kafka"
                 self._metrics.outages.labels(what).inc()
                 self._health.note_absence(what, str(error))

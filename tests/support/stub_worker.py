@@ -35,6 +35,7 @@ from worker.dead_letters.send import DeadLetters
 from worker.errors import RejectedData
 from worker.kafka import consumer, patches
 from worker.kafka.consumer import KafkaSource
+from worker.kafka.results import Results
 from worker.observability.logs import configure_logs
 from worker.observability.metrics import Metrics
 from worker.records import Classifier
@@ -58,6 +59,12 @@ GAPS: dict[str, tuple[type, str, str]] = {
     "claimed, not read": (KafkaSource, "begin", "before"),
 }
 
+# With WORKER_KAFKA_RESULTS_TOPIC alone.
+RESULT_GAPS: dict[str, tuple[type, str, str]] = {
+    "dead letters sent, results not sent": (Results, "send", "before"),
+    "results sent, not committed to Postgres": (Results, "send", "after"),
+}
+
 
 class Slow(StubClassifier):
     """Takes its time, and fails where it is told to."""
@@ -74,7 +81,7 @@ class Slow(StubClassifier):
 
 
 def die_at(gap: str, passes: int) -> None:
-    owner, name, when = GAPS[gap]
+    owner, name, when = (GAPS | RESULT_GAPS)[gap]
     original: Callable[..., Any] = getattr(owner, name)
     numbers = count(1)
 

@@ -20,9 +20,9 @@ from worker.dead_letters.headers import replayed_header
 from worker.dead_letters.read import DeadLetter, format_message, read_dead_letters
 from worker.dead_letters.repair import RepairFailed
 from worker.dead_letters.selection import EVERY, Selection
-from worker.dead_letters.send import ACK_TIMEOUT_S, abandon
 from worker.errors import ConfigurationError
 from worker.kafka.client import PRODUCER_OPTIONS, kafka_problems, open_client
+from worker.kafka.topic_writer import ACK_TIMEOUT_S, abandon
 from worker.kafka.topics import require_topic
 from worker.settings import Settings
 

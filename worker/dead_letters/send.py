@@ -1,57 +1,23 @@
 """The dead-letter topic: records that cannot become rows are sent there, with the reason and their original bytes."""
 
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Final
 
 import structlog
-from kafka import KafkaProducer
-from kafka.errors import (
-    IllegalStateError,
-    InvalidProducerEpochError,
-    InvalidProducerIdMappingError,
-    InvalidRecordError,
-    KafkaTimeoutError,
-    OutOfOrderSequenceNumberError,
-    UnknownProducerIdError,
-)
 
 from worker.dead_letters.headers import headers_of
-from worker.errors import Away, ConfigurationError, loggable_text
-from worker.kafka.client import PRODUCER_OPTIONS, kafka_problems, open_client
-from worker.kafka.topics import compaction_problem, refuse_compacted, require_topic
+from worker.errors import loggable_text
+from worker.kafka.topic_writer import Outgoing, TopicWriter
 from worker.records import Rejected
 from worker.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-ACK_TIMEOUT_S: Final = 15.0
-"""How long the broker may take to acknowledge what is sent to it."""
-
-_LOST_STEP: Final = (
-    IllegalStateError,  # Another thread has given this producer up meanwhile.
-    InvalidProducerEpochError,
-    InvalidProducerIdMappingError,
-    OutOfOrderSequenceNumberError,
-    UnknownProducerIdError,
-)
-"""Producer and broker disagree about what was sent before; a new producer has nothing to disagree about."""
-
 
 class DeadLetters:
-    """Send rejected records to the dead-letter topic; used by the storage threads, which share its producer.
-
-    A producer of the client (3.0.12) whose broker hung for 20 s or more sends nothing for minutes after the broker is
-    back. So each failure costs the producer its place, and the next call opens another, after it has looked whether
-    the topic is still there.
-    """
+    """Send rejected records to the dead-letter topic; used by the storage threads, which share its producer."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._topic = settings.kafka_dead_letter_topic
-        self._replacing = threading.Lock()
-        self._producer: KafkaProducer | None = self._open()
+        self._writer = TopicWriter(settings, settings.kafka_dead_letter_topic, "dead letters")
 
     def send(self, rejected: Sequence[Rejected]) -> None:
         """Return when the broker has acknowledged every record: only then may the offsets move past them.
@@ -62,14 +28,7 @@ class DeadLetters:
         """
         if not rejected:
             return
-        with self._replacing:
-            producer = self._producer = self._producer or self._open()
-        try:
-            with kafka_problems("send dead letters"):
-                self._send(producer, rejected)
-        except BaseException:
-            self._replace(producer)
-            raise
+        self._writer.send([Outgoing(item.record.key, item.record.value, headers_of(item)) for item in rejected])
         for item in rejected:
             log.warning(
                 "record went to the dead letters; replay it once it is repaired",
@@ -82,52 +41,4 @@ class DeadLetters:
 
     def close(self) -> None:
         """Close the producer; nothing is in flight between two calls of `send`."""
-        if self._producer:
-            self._producer.close(timeout=2)
-
-    def _send(self, producer: KafkaProducer, rejected: Sequence[Rejected]) -> None:
-        try:
-            futures = [
-                producer.send(self._topic, value=item.record.value, key=item.record.key, headers=headers_of(item))
-                for item in rejected
-            ]
-            for future in futures:
-                future.get(timeout=ACK_TIMEOUT_S)
-        except _LOST_STEP as error:
-            raise Away(f"Kafka is away, cannot send dead letters: {error!r}") from error
-        except RuntimeError as error:
-            # So says the client (3.0.12) to a send under way when another thread gives its producer up.
-            if producer is self._producer:
-                raise
-            raise Away(f"Kafka is away, cannot send dead letters: {error!r}") from error
-        except InvalidRecordError as error:
-            raise ConfigurationError(compaction_problem(self._topic)) from error
-
-    def _open(self) -> KafkaProducer:
-        require_topic(self._settings, self._topic)
-        refuse_compacted(self._settings, self._topic)
-        with kafka_problems("connect the producer of dead letters"):
-            return open_client(
-                KafkaProducer,
-                self._settings,
-                **PRODUCER_OPTIONS,
-                enable_idempotence=True,
-                delivery_timeout_ms=int(ACK_TIMEOUT_S * 1000),
-                request_timeout_ms=int(ACK_TIMEOUT_S * 1000) // 2,
-                max_block_ms=int(ACK_TIMEOUT_S * 1000),
-                metrics_enabled=False,
-            )
-
-    def _replace(self, producer: KafkaProducer) -> None:
-        with self._replacing:
-            if self._producer is producer:
-                self._producer = None
-        abandon(producer)
-
-
-def abandon(producer: KafkaProducer) -> None:
-    """Close a producer without waiting for what it has not delivered."""
-    # The client's own way (3.0.12) waits for that first, and leaves its thread and sockets where it has not come.
-    producer._sender.force_close()  # noqa: SLF001 - there is no other way to the thread.
-    with suppress(KafkaTimeoutError):
-        producer.close(timeout=2)
+        self._writer.close()

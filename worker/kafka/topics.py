@@ -1,7 +1,7 @@
 """The topics themselves: that they are there, and how to make them on a broker of our own."""
 
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -17,34 +17,57 @@ _NO_TOPIC: Final = {UnknownTopicOrPartitionError.errno, InvalidTopicError.errno}
 
 
 def require_topic(settings: Settings, topic: str) -> str | None:
-    """Return the topic's id, or None where the broker gives topics none.
+    """Return the topic's id, or None where the broker gives topics none; raises as `require_topics` does."""
+    return require_topics(settings, topic)[0]
+
+
+def require_topics(settings: Settings, *topics: str) -> list[str | None]:
+    """Return the ids of topics, each None where the broker gives topics none.
 
     Raises:
-        ConfigurationError: there is no such topic, or no right to look for it.
+        ConfigurationError: one or several are not there, or there is no right to look for them.
         Away: the broker cannot be reached.
     """
     with kafka_problems("look for the topic"):
         admin = open_client(KafkaAdminClient, settings)
         try:
-            described = admin.describe_topics([topic])
-        except UnknownTopicOrPartitionError:
-            described = []
+            found = {topic: _describe(admin, topic) for topic in topics}
         finally:
             admin.close()
-        code = described[0]["error_code"] if described else UnknownTopicOrPartitionError.errno
-        if code not in {0, *_NO_TOPIC}:
-            raise for_code(code)(topic)
-    if code:
+    missing = [topic for topic, described in found.items() if described is None]
+    if missing:
+        servers = settings.kafka_bootstrap_servers
+        make = [
+            f"kafka-topics.sh --bootstrap-server {servers} --create --topic {name} --partitions 4" for name in missing
+        ]
         raise ConfigurationError(
-            f"there is no topic {topic} on {settings.kafka_bootstrap_servers}: make it, for example with "
-            f"`kafka-topics.sh --create --topic {topic} --partitions 4`, or correct the setting"
+            f"there is no topic {' and no topic '.join(missing)} on {servers}: make it, for example with "
+            f"`{' && '.join(make)}`, or correct the setting"
         )
-    topic_id = described[0].get("topic_id")
-    return None if topic_id is None or uuid.UUID(str(topic_id)) == _NO_TOPIC_ID else str(topic_id)
+    ids = [(described or {}).get("topic_id") for described in found.values()]
+    return [None if each is None or uuid.UUID(str(each)) == _NO_TOPIC_ID else str(each) for each in ids]
+
+
+def _describe(admin: Any, topic: str) -> dict[str, Any] | None:
+    """Return the broker's description of a topic, or None where there is none of that name.
+
+    Raises:
+        KafkaError: the broker does not tell.
+    """
+    try:
+        described: list[dict[str, Any]] = admin.describe_topics([topic])
+    except UnknownTopicOrPartitionError:
+        return None
+    code = described[0]["error_code"] if described else UnknownTopicOrPartitionError.errno
+    if code in _NO_TOPIC:
+        return None
+    if code:
+        raise for_code(code)(topic)
+    return described[0]
 
 
 def refuse_compacted(settings: Settings, topic: str) -> None:
-    """Refuse a topic that keeps one record of each key: letters of one session would replace each other unseen.
+    """Refuse a topic that keeps one record of each key: those of one session would replace each other unseen.
 
     Raises:
         ConfigurationError: the topic is compacted.
@@ -65,9 +88,9 @@ def refuse_compacted(settings: Settings, topic: str) -> None:
 
 
 def compaction_problem(topic: str) -> str:
-    """Say what is wrong with a compacted topic of dead letters, and what to do."""
+    """Say what is wrong with a compacted topic that records are sent to, and what to do."""
     return (
-        f"the topic {topic} is compacted: it keeps one dead letter of each key and takes none without a key. Set its "
+        f"the topic {topic} is compacted: it keeps one record of each key and takes none without a key. Set its "
         f"cleanup.policy to delete, with `kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
         "--add-config cleanup.policy=delete`"
     )

@@ -95,6 +95,8 @@ class ResultStore:
         most_in_a_row: stop when more rows than this are refused one after the other; None never does.
         delete: whether tombstones delete rows; else they are passed over.
         keeping: what rows keep of texts.
+        publish: hands on the utterances of rows that are written, with model version and convention, and returns when
+            their results are safe; None where they are stored only.
     """
 
     def __init__(  # noqa: PLR0913 - what the operator can say of storing.
@@ -107,8 +109,10 @@ class ResultStore:
         most_in_a_row: int | None = None,
         delete: bool = False,
         keeping: Keeping = KEEP_ALL,
+        publish: Callable[[Sequence[Utterance], str, str], None] | None = None,
     ) -> None:
         self._engine = engine
+        self._publish = publish
         self._group_id = group_id
         self._rows = RowWriter(normalizer, channel_roles, keeping)
         self._delete = delete
@@ -157,7 +161,7 @@ class ResultStore:
             bury: hands rejected records to the dead-letter topic and returns when they are safe there.
 
         Raises:
-            Away: the database or the dead-letter topic cannot be reached; the call may be repeated.
+            Away: the database or a topic cannot be reached; the call may be repeated.
             TooManyDeadLetters: ``bury`` says that the deployment is to blame.
         """
         with database_problems(), self._engine.begin() as connection:
@@ -171,10 +175,13 @@ class ResultStore:
             written = written.plus(erased=len(utterances) - len(wanted))
             refused = [*undeleted, *refused]
             bury([*chunk.rejected, *refused])
+            culprits = {id(item.record) for item in refused}
+            if self._publish:
+                kept = [item for item in wanted if id(item.record) not in culprits]
+                self._publish(kept, chunk.model_version, chunk.convention)
         # Only now, since a transaction that failed may be repeated with the same chunk.
         chunk.written = written.plus(deleted=deleted)
         chunk.rejected += refused
-        culprits = {id(item.record) for item in refused}
         chunk.utterances = [item for item in chunk.utterances if id(item.record) not in culprits]
         chunk.tombstones = [record for record in chunk.tombstones if id(record) not in culprits]
 

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.kafka
     ("settings", "why"),
     [
         ({"WORKER_KAFKA_TOPIC": "missing"}, "there is no topic missing"),
+        ({"WORKER_KAFKA_TOPIC": "one", "WORKER_KAFKA_RESULTS_TOPIC": "one"}, "give results a topic of their own"),
         ({"WORKER_DEAD_LETTERS_IN_A_ROW": "2"}, "records in a row are dead letters"),
     ],
 )

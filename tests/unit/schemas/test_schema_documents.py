@@ -10,6 +10,7 @@ from makers import record
 from places import ROOT
 
 import schemas.export
+from schemas.emotions import EMOTIONS
 from schemas.export import DOCUMENTS, write
 from schemas.normalization import normalize
 from schemas.transcripts import InvalidTranscript, Transcript, decode
@@ -57,13 +58,25 @@ def test_every_reference_leads_somewhere(name: str) -> None:
             target = target[step]
 
 
-def test_both_topics_are_described_with_the_forms_they_carry() -> None:
+def test_all_topics_are_described_with_the_forms_they_carry() -> None:
     document = msgspec.json.decode(DOCUMENTS["asyncapi.json"]())
 
     assert {channel["address"]: list(channel["messages"]) for channel in document["channels"].values()} == {
         "transcripts": ["Transcript", "VoskResult", "WhisperSegment"],
         "transcripts.dead-letters": ["DeadLetter"],
+        "transcripts.emotions": ["Result"],
     }
+
+
+def test_the_schema_of_a_result_says_how_to_tell_repeats_and_names_every_emotion_and_no_text() -> None:
+    schema = msgspec.json.decode(DOCUMENTS["result.schema.json"]())
+    result, scores = schema["$defs"]["Result"], schema["$defs"]["Scores"]
+
+    assert "may repeat some" in schema["description"]
+    assert list(scores["properties"]) == scores["required"] == list(EMOTIONS)
+    assert result["required"] == list(result["properties"])
+    assert all(field["description"] for field in result["properties"].values())
+    assert not {"text", "attributes"} & set(result["properties"])
 
 
 def test_the_headers_of_a_dead_letter_are_described() -> None:

@@ -98,14 +98,14 @@ def test_a_send_whose_producer_another_thread_gives_up_is_tried_again(
         )
     )
     rejected = [Rejected(Message(0, b"{"), "decode", ValueError("no JSON"))]
-    producer = letters._producer
+    producer = letters._writer._producer
     assert producer
     own_broker.freeze()
     try:
         with ThreadPoolExecutor() as threads:
             sent = threads.submit(letters.send, rejected)
             wait_for(lambda: producer._sender._topics_to_add or producer._metadata._topics, "a send under way")
-            letters._replace(producer)
+            letters._writer._replace(producer)
             with pytest.raises(Away):
                 sent.result()
     finally:

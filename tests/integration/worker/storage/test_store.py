@@ -16,7 +16,7 @@ from worker.claims import Claim, Claimed
 from worker.errors import Away, ConfigurationError
 from worker.inference.model_slot import Serving
 from worker.observability.metrics import Metrics
-from worker.records import Chunk, Partition, Rejected
+from worker.records import Chunk, Partition, Rejected, Utterance
 from worker.stages import Inference
 from worker.storage.database import connect
 from worker.storage.store import ResultStore
@@ -170,6 +170,38 @@ def test_records_of_a_partition_that_went_are_dropped_and_the_others_stored(
     assert list(rows(engine)) == ["kept", "too"]
     assert chunk.next_offsets == {FIRST: 2}
     assert offsets(engine) == {0: 2, 1: 0}
+
+
+def test_results_are_handed_on_before_the_commit_and_only_of_rows_that_are_written(
+    new_store: Callable[..., ResultStore], engine: Engine
+) -> None:
+    handed: list[tuple[list[str], int]] = []
+
+    def publish(utterances: Sequence[Utterance], *_: str) -> None:
+        handed.append(([item.id for item in utterances], len(rows(engine))))
+
+    loser = ResultStore(engine, "group", normalizer="normalizer-1", publish=publish)
+    epochs = claim(loser, FIRST, SECOND)
+    claim(new_store(), SECOND)
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO erasures (digest) VALUES (sha256(convert_to('transcript', 'UTF8') || '\\x00' || 'gone'))")
+        )
+    chunk = chunk_of(
+        [
+            message(0, "да", id="kept"),
+            message(1, "да", id="gone"),
+            message(2, "да", id="refused"),
+            message(0, "чужая", partition=1, id="dropped"),
+        ],
+        epochs,
+    )
+    chunk.utterances[2].id = "a\0b"  # What Postgres cannot hold.
+
+    loser.write(chunk, lambda _: None)
+
+    assert handed == [(["kept"], 0)]
+    assert list(rows(engine)) == ["kept"]
 
 
 def test_dead_letters_of_a_partition_that_went_are_its_new_owners_to_bury(
