@@ -2,21 +2,29 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
+
+from markupsafe import escape
 
 from schemas.emotions import EMOTIONS
 from worker.report import questions
 from worker.report.courses import moments_of, role_courses
 from worker.report.intervals import Share
 from worker.report.marks import read_turns
-from worker.report.model import Call, Change, Group, Model, Period, Report, ShownCall
+from worker.report.model import Call, Change, Group, Model, Period, Report, ShownCall, Turn
 from worker.report.rows import Row, Rows
 from worker.report.score import DISTRESS
 
 _MOST_TURNS: Final = 100
 """Turns of a call that are shown: the first and the last ones of a longer call."""
+
+_MOST_BYTES: Final = 4_700_000
+"""Room that all calls of a page share; with the rest of it, a page has 5 MB at most."""
+
+_CALL_BYTES, _TURN_BYTES = 1_100, 320
+"""What a call and a turn take besides the texts, where a turn carries two emotions."""
 
 _STEPS: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 _MOST_MOMENTS: Final = 72
@@ -89,6 +97,7 @@ def build_report(rows: Rows, wish: Wish) -> Report:
     if wish.period.before:
         _count_calls(_calls(rows, wish.period.before), before, 0)
     turns = _turns(rows, wish.period, dict.fromkeys([*worst, *relieved]))
+    room = _MOST_BYTES // max(1, len(worst) + len(relieved))
     return Report(
         origin=rows.origin,
         period=wish.period,
@@ -100,8 +109,8 @@ def build_report(rows: Rows, wish: Wish) -> Report:
         heard=tally.heard,
         wrong=tally.share(tally.wrong),
         turned=tally.share(tally.turned),
-        worst=tuple(_shown(call, turns, wish) for call in worst),
-        relieved=tuple(_shown(call, turns, wish) for call in relieved),
+        worst=tuple(_shown(call, turns, wish, room) for call in worst),
+        relieved=tuple(_shown(call, turns, wish, room) for call in relieved),
         step=step,
         moments=moments,
         courses=role_courses(courses, moments),
@@ -202,12 +211,22 @@ def _turns(rows: Rows, period: Period, calls: Collection[Call]) -> dict[tuple[st
     return found
 
 
-def _shown(call: Call, rows: Mapping[tuple[str, str], list[Row]], wish: Wish) -> ShownCall:
+def _shown(call: Call, rows: Mapping[tuple[str, str], list[Row]], wish: Wish, room: int) -> ShownCall:
     turns = read_turns(rows[call.source, call.name], wish.with_texts)
-    half = _MOST_TURNS // 2
-    if len(turns) <= _MOST_TURNS:
-        return ShownCall(call, tuple(turns))
-    return ShownCall(call, tuple(turns[:half] + turns[-half:]), len(turns) - _MOST_TURNS)
+    most = _fitting(turns, room)
+    first, last = turns[: most // 2], turns[len(turns) - (most - most // 2) :]
+    return ShownCall(call, tuple(first + last), len(turns) - most)
+
+
+def _fitting(turns: Sequence[Turn], room: int) -> int:
+    """Return how many turns of a call, first and last ones by turns, fit into as many bytes of a page."""
+    left = room - _CALL_BYTES
+    for shown in range(min(len(turns), _MOST_TURNS)):
+        turn = turns[shown // 2 if shown % 2 else -1 - shown // 2]
+        left -= _TURN_BYTES + sum(len(escape(piece.text).encode()) for piece in turn.pieces)
+        if left < 0:
+            return shown
+    return min(len(turns), _MOST_TURNS)
 
 
 def _changes(now: _Tally, before: _Tally) -> tuple[Change, ...]:

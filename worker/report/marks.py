@@ -95,7 +95,12 @@ def mark_report(report: Report, marking: Marking) -> Report:
     """Return a report whose shown calls have their words marked, or that says why they have not."""
     if marking.classifier is None:
         return report._replace(marking=marking.why_not)
-    strangers = [model.version for model in report.models if model.version != marking.classifier.version]
+    own = (marking.classifier.version, marking.classifier.convention)
+    strangers = [
+        f"{model.version} (convention {model.convention})"
+        for model in report.models
+        if (model.version, model.convention) != own
+    ]
     why_not = (
         f"in texts that {', '.join(strangers)} scored: words can be marked only by the model that did"
         if strangers

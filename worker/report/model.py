@@ -1,11 +1,13 @@
 """A report as data: what the page shows, wherever it came from."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from worker.report.intervals import Share, difference
 from worker.report.score import LEAST_TURNS, TURNED, WRONG, length_of, score_call
+
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Period(NamedTuple):
@@ -16,10 +18,10 @@ class Period(NamedTuple):
 
     @property
     def before(self) -> "Period | None":
-        """The period of one length that ends where this one begins."""
+        """The period of one length that ends where this one begins; no calendar begins before the year 1."""
         if self.since is None or self.until is None:
             return None
-        return Period(self.since - (self.until - self.since), self.since)
+        return Period(self.since - min(self.until - self.since, self.since - _FIRST), self.since)
 
 
 class Piece(NamedTuple):

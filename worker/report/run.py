@@ -65,6 +65,7 @@ def write_report(order: Order, settings: Settings, output: Path) -> None:
         ConfigurationError: there is nothing to read, a moment or the file cannot be read, or the page not written.
         Away: the database cannot be reached.
     """
+    _check(output, order.file)
     wish = Wish(period_of(order, datetime.now(UTC)), order.calls, order.with_texts)
     with _open(order, settings) as rows:
         report = build_report(rows, wish)
@@ -75,6 +76,25 @@ def write_report(order: Order, settings: Settings, output: Path) -> None:
         output.write_text(page(report), encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"cannot write {output}: {error.strerror}. Name another file with --output") from error
+
+
+def _check(output: Path, file: str | None) -> None:
+    """Refuse a place where no page can be written before anything is read, which may take long.
+
+    Raises:
+        ConfigurationError: it is no place for a page.
+    """
+    why = (
+        "it is a folder"
+        if output.is_dir()
+        else "its folder is not there"
+        if not output.parent.is_dir()
+        else "it holds what is to be read"
+        if file and output.resolve() == Path(file).resolve()
+        else None
+    )
+    if why:
+        raise ConfigurationError(f"cannot write {output}: {why}. Name another file with --output")
 
 
 def period_of(order: Order, now: datetime) -> Period:
