@@ -22,7 +22,7 @@ _MACROS: Final = {
     r"\$__timeTo\(\)": "{until}",
     r"\$__timeGroup\((\w+), *\$__interval\)": r"floor(extract(epoch FROM \1) / 60) * 60",
     r"\$__interval": "1m",
-    r"'\$source'": "'source-1'",
+    r"\$\{source:sqlstring\}": "'source-1'",
     r"\$role": "'customer', '-'",
     r"\$source": "'source-1'",
     r"\$\{session:sqlstring\}": "'call-17'",

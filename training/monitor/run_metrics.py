@@ -4,15 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, write_to_textfile
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
+from registry.errors import ConfigurationError
 from registry.postgres import DatabaseAway, database_problems
 from schemas.tables import RUN_STATES, training_runs
 from training.errors import UnusableOutput
 from training.retrain.run_history import labels_waiting
+
+log = structlog.get_logger(__name__)
 
 _COLUMNS: Final = training_runs.c
 
@@ -20,7 +24,7 @@ _COLUMNS: Final = training_runs.c
 class RunMetrics(Collector):
     """When runs of each state were last there, and how many labels wait for the next one.
 
-    Each scrape asks the database. While that is away, there are no figures.
+    Each scrape asks the database. While that is away or refuses, there are no figures, but those of others go out.
 
     Args:
         engine: SQLAlchemy engine connected to the results database.
@@ -47,7 +51,8 @@ class RunMetrics(Collector):
         try:
             moments = self._last_runs()
             waiting.add_metric([], labels_waiting(self._engine))
-        except DatabaseAway:
+        except (DatabaseAway, ConfigurationError) as error:
+            log.warning("the metrics of runs are left out", error=str(error))
             return
         for state in RUN_STATES:
             last_runs.add_metric([state], moments.get(state, 0))
@@ -65,7 +70,6 @@ def write_run_metrics(file: Path, engine: Engine) -> None:
 
     Raises:
         UnusableOutput: the file cannot be written.
-        ConfigurationError: see `registry.postgres.database_problems`.
     """
     registry = CollectorRegistry()
     registry.register(RunMetrics(engine))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,8 @@ class Watch:
             "Date of the run that is waited for, or that goes on",
             registry=self.registry,
         )
+        # No date yet: 0 would be one of 1970, which alerts take for overdue.
+        self._next_run.set(nan)
         self.registry.register(RunMetrics(engine))
         self.registry.register(_TextFile(drift_file))
         ProcessCollector(registry=self.registry)

@@ -19,7 +19,8 @@ FOLDER: Final = ROOT / "deploy" / "observability" / "grafana"
 MACROS: Final = {
     r"\$__timeFilter\((\w+)\)": r"\1 BETWEEN now() - interval '1 day' AND now()",
     r"\$__timeGroup\((\w+), \$__interval\)": r"floor(extract(epoch FROM \1) / 3600) * 3600",
-    r"'\$source'": "'calls'",
+    # Grafana itself quotes a variable of several values, so quotes around it would be two.
+    r"\$\{source:sqlstring\}": "'calls'",
     r"\$source": "'calls', 'desk'",
     r"\$role": "'agent', 'customer', '-'",
     r"\$\{session:sqlstring\}": "'c-1'",
@@ -166,6 +167,13 @@ def test_the_worst_calls_are_those_of_distressed_customers_and_each_has_its_cour
         (1, "agent", "a", "neutral", "one"), (2, "customer", "b", "anger", "one"),
         (3, "customer", "c", "sadness", "one"), (4, "customer", "d", "joy", "two"),
     ]  # fmt: skip
+
+
+def test_an_empty_text_at_its_end_does_not_hide_how_a_call_ended(database: psycopg.Connection) -> None:
+    database.execute("RESET ROLE")
+    database.execute("UPDATE emotion_results SET session_id = 'c-2', segment = 2 WHERE transcript_id = 'f'")
+    ends = {call: at_the_end for call, *_, at_the_end, _ in answer(database, "calls", "Worst calls")}
+    assert ends["c-2"] == 0.7
 
 
 def test_a_click_on_a_call_shows_its_course() -> None:

@@ -4,12 +4,13 @@ import socket
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from services import engine_fixture
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, create_engine, insert
 
 from registry.errors import ConfigurationError
 from schemas.tables import labelled_texts, model_versions, training_runs
@@ -104,6 +105,7 @@ def test_a_schedule_serves_its_next_date_the_runs_and_the_last_comparison_of_res
             return figures(answer.read().decode())
 
     assert ("emotion_drift_found",) not in served()
+    assert isnan(served()["emotion_training_next_run_timestamp_seconds",]), "no date of 1970, which is overdue"
     (tmp_path / "drift.prom").write_text("emotion_drift_found 1.0\n", encoding="utf-8")
     watch.meanwhile(MONDAY)
     assert not compared, "a run that is due comes first"
@@ -123,6 +125,16 @@ def test_while_the_database_is_away_the_rest_is_served(tmp_path: Path) -> None:
         away = connect(f"postgresql://u@127.0.0.1:{nobody.getsockname()[1]}/nothing")
         write_run_metrics(tmp_path / "runs.prom", away)
     assert figures((tmp_path / "runs.prom").read_text(encoding="utf-8")) == {}
+
+
+def test_while_the_database_refuses_the_rest_is_served(engine: Engine, tmp_path: Path) -> None:
+    without_tables = create_engine(engine.url.set(database="postgres"))
+    port = Watch(without_tables, tmp_path / "drift.prom", lambda: None).serve("127.0.0.1", 0)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        found = figures(answer.read().decode())
+    assert found["process_resident_memory_bytes",] > 0
+    assert (WAITING,) not in found
+    without_tables.dispose()
 
 
 def test_a_port_that_is_taken_is_named(engine: Engine, tmp_path: Path) -> None:
