@@ -64,7 +64,7 @@ def interval(low: float, high: float) -> str:
 
 def points(change: float) -> str:
     """Write a change of a share."""
-    return f"{100 * change:+.0f}".replace("-", "−")
+    return f"{round(100 * change):+d}".replace("-", "−")
 
 
 def number(value: int) -> str:

@@ -126,6 +126,18 @@ def test_texts_can_be_left_out(postgres_url: str) -> None:
     assert "text not shown" in shown
 
 
+def test_a_page_that_shows_no_call_does_not_say_that_none_went_wrong(postgres_url: str) -> None:
+    fill(postgres_url)
+    with open_postgres(postgres_url) as source:
+        report = build_report(source, Wish(WEEK, 0, with_texts=True))
+
+    shown = page(report)
+
+    assert report.wrong.found
+    assert "No call went wrong" not in shown
+    assert f"{report.wrong.found} calls went wrong; <code>--calls</code>" in shown
+
+
 def test_a_database_without_rows_gives_a_page_that_says_so(postgres_url: str) -> None:
     shown = page(from_postgres(postgres_url))
 

@@ -157,3 +157,4 @@ def test_shares_are_written_for_readers() -> None:
     assert percent(0.47) == "47\u202f%"
     assert interval(0.3249, 0.62) == "32–62\u202f%"
     assert points(-0.05) == "−5"
+    assert points(-0.001) == points(0.001) == "+0"
