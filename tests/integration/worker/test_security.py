@@ -163,8 +163,10 @@ def test_what_is_not_there_yet_stops_the_worker_and_says_how_to_make_it(flow: Fl
     tables = flow.start(WORKER_DATABASE_URL=session_postgres.url(empty))
     database = flow.start(WORKER_DATABASE_URL=session_postgres.url("no_such_database"))
 
-    assert_one_clear_line(topic, "there is no topic no-such-topic", "kafka-topics.sh --create")
-    assert_one_clear_line(dead_letters, "there is no topic no-such-dead-letters", "kafka-topics.sh --create")
+    assert_one_clear_line(topic, "there is no topic no-such-topic", "--create --topic no-such-topic")
+    assert_one_clear_line(
+        dead_letters, "there is no topic no-such-dead-letters", "--create --topic no-such-dead-letters"
+    )
     assert_one_clear_line(tables, "lacks migration", "emotion-worker migrate")
     assert_one_clear_line(database, "does not exist", "WORKER_DATABASE_URL")
     session_postgres.drop_database(empty)

@@ -89,7 +89,7 @@ def test_the_released_model_lies_beside_the_code_or_where_an_installation_keeps_
     assert Path(released_model()).name == NAME
     monkeypatch.setattr("registry.released.__file__", str(tmp_path / "code" / "registry" / "released.py"))
     monkeypatch.setattr("sys.prefix", str(tmp_path / "installed"))
-    with pytest.raises(ConfigurationError, match=r"neither .*/code/.* nor .*/installed/.* Set WORKER_MODEL"):
+    with pytest.raises(ConfigurationError, match=r"neither .*/code/.* nor .*/installed/.*Copy .* set WORKER_MODEL"):
         released_model()
     installed = tmp_path / "installed" / "share" / "asr-emotions" / "models" / NAME
     installed.mkdir(parents=True)
