@@ -48,7 +48,7 @@ class Answer(NamedTuple):
     """The fastest of a few tries."""
 
     cpu_ms: float
-    """Time on a core, whatever else the machine does."""
+    """Time on a core, which other work of the machine hardly changes."""
     ms: float
     scans: list[str]
     """How the results were read."""
