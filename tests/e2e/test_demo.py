@@ -42,7 +42,7 @@ def test_the_demo_can_be_kept_up_to_look_around(tmp_path: Path) -> None:
             [WORKER, "demo", "--keep"], cwd=tmp_path, env=os.environ | {"COLUMNS": "300"}, stdout=stdout
         )
     try:
-        wait_for(lambda: "psql" in output.read_text() or demo.poll() is not None, what="the addresses")
+        wait_for(lambda: "  psql '" in output.read_text() or demo.poll() is not None, what="the addresses")
         (url,) = re.findall(r"Postgres +(postgresql://\S+)", output.read_text())
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT count(*) FROM session_emotions").fetchone() != (0,)
