@@ -148,7 +148,7 @@ def bundle_files(location: str, system: Any, root: str) -> dict[str, int]:
     """Return the size in bytes of each of a bundle's files, by name; what else lies there is none of it.
 
     Args:
-        location: of the bundle, for messages.
+        location: the bundle's folder or URL, for messages.
         system: fsspec's file system that holds it.
         root: path of the location in it.
 

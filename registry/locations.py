@@ -105,7 +105,7 @@ def delete(location: str, version: str) -> None:
 
     Args:
         location: folder or URL of the bundle.
-        version: of the bundle; where another one lies by now, or one that nobody placed there, it stays.
+        version: the bundle's version; where another one lies by now, or one that nobody placed there, it stays.
 
     Raises:
         UnusableLocation: the location cannot be reached, or forbids it.

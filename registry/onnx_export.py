@@ -72,7 +72,7 @@ def export_onnx(folder: Path, int8: bool) -> Path:
     (batch, labels), before the manifest's calibration.
 
     Args:
-        folder: of the bundle.
+        folder: the bundle's folder.
         int8: write model.int8.onnx, a quarter of the size and about twice as fast, in place of model.onnx.
 
     Returns:

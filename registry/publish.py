@@ -17,7 +17,7 @@ def register(engine: Engine, folder: Path, store: str | None = None) -> str:
 
     Args:
         engine: SQLAlchemy engine connected to the results database.
-        folder: of the bundle.
+        folder: the bundle's folder.
         store: folder or URL to copy the bundle into, under its version's name; None leaves it where it is.
 
     Raises:
@@ -40,7 +40,7 @@ def publish_bundle(folder: Path, store: str | None = None) -> ModelVersion:
     In no transaction: a rollback must not wait for it.
 
     Args:
-        folder: of the bundle.
+        folder: the bundle's folder.
         store: folder or URL to copy it into, under its version's name; None leaves it where it is.
 
     Raises:

@@ -29,10 +29,10 @@ def write_bundle(  # noqa: PLR0913 - what a bundle consists of.
     """Write the bundle next to its place, the manifest last, then move it there in one step.
 
     Args:
-        folder: of the bundle; must not exist.
+        folder: the bundle's new folder; must not exist.
         model: any classifier of transformers; its weights become float16.
-        tokenizer: of the model.
-        manifest: of the bundle.
+        tokenizer: the model's tokenizer.
+        manifest: the bundle's manifest.
         card: README.md, the model card.
         known: content of the list of texts that the model has learnt; see `training.data.known_texts`.
 

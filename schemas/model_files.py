@@ -38,7 +38,7 @@ def read_config(content: bytes, manifest: Manifest) -> Config:
 
     Args:
         content: of config.json.
-        manifest: of its bundle.
+        manifest: its bundle's manifest.
 
     Raises:
         UnusableBundle: it is no configuration, its network is one of a later version, or scores would get the names of

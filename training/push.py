@@ -20,7 +20,7 @@ def push_bundle(folder: Path, repository: str, *, public: bool, own_labels: bool
     The hashes of the texts that it has learnt stay at home: whoever has them can try texts that they guess.
 
     Args:
-        folder: of the bundle.
+        folder: the bundle's folder.
         repository: owner and name on the hub; made if it is not there.
         public: whether everybody may read it there.
         own_labels: push it though it has learnt from labels of the user's own.

@@ -39,7 +39,7 @@ def register(folder: Path, /, *, store: str | None = None) -> None:
     """Make a bundle a candidate.
 
     Args:
-        folder: Of the bundle.
+        folder: The bundle's folder.
         store: Folder or URL to copy the bundle into, where the workers find it; without it, TRAINING_MODEL_STORE's.
             Without either, it stays in its folder.
     """

@@ -52,7 +52,7 @@ class Behaviour(Struct, frozen=True):
 
     Attributes:
         convention: of the outputs that decided.
-        share: of the lines that hold, 0 to 1.
+        share: share of the lines that hold, 0 to 1.
         phenomena: the share of each, and how many lines it has.
         failing: the lines that do not hold: phenomenon, line, and the emotions assigned.
     """

@@ -28,7 +28,7 @@ def page(  # noqa: PLR0913 - the parts of the page.
     """Return the report.
 
     Args:
-        manifest: of the model.
+        manifest: the model's manifest.
         figures: of `report.evaluate` with an output: for each set.
         worst: for each set, what `breakdowns.mistakes` gives.
         history: what the Trainer logged; without it there is no learning curve.

@@ -109,7 +109,7 @@ def resampled(each_row: Drawn, samples: int, seed: int) -> Drawn:
     Args:
         each_row: n x columns. What is measured by such sums costs one row of a matrix product a sample.
         samples: how many.
-        seed: of the samples.
+        seed: random seed for the samples.
     """
     return np.concatenate([times @ each_row for times in times_drawn(len(each_row), samples, seed)])
 
@@ -138,7 +138,7 @@ def resampled_f1(hits: Floats, assigned: Floats, present: Floats, seed: int = 0)
         hits: of `counts`, as the two that follow.
         assigned: n x 7.
         present: n x 7.
-        seed: of the samples.
+        seed: random seed for the samples.
     """
     sums = resampled(np.hstack([hits, assigned, present]).astype(np.float64), _RESAMPLES, seed)
     return f1_in_samples(*np.hsplit(sums, 3))

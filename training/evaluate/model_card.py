@@ -61,7 +61,7 @@ def card(name: str, manifest: Manifest, vocabulary: int) -> str:
 
     Args:
         name: of its folder.
-        manifest: of the bundle; its metrics hold rows, cross_fitted, as_served, and perhaps the network's model type,
+        manifest: the manifest; its metrics hold rows, cross_fitted, as_served, perhaps the network's model type,
             `summary` as sets, and under others the same of further conventions by their names.
         vocabulary: pieces of the tokenizer.
     """

@@ -18,7 +18,7 @@ class Served:
     """A model as it is served.
 
     Attributes:
-        manifest: of its bundle.
+        manifest: its bundle's manifest.
         outputs: gives all outputs for n texts, n x 7 for each convention, before the manifest's calibration.
         convention: of labels that it follows; None stands for the manifest's default one.
     """
@@ -67,7 +67,7 @@ def open_served(folder: Path, convention: str | None = None) -> Served:
     """Open a bundle as the worker serves it.
 
     Args:
-        folder: of the bundle.
+        folder: the bundle's folder.
         convention: of labels; None stands for the bundle's default one.
 
     Raises:

@@ -60,7 +60,7 @@ def draw(  # noqa: PLR0913 - what is drawn, and how.
     weight. The order is that of the draw: whoever labels the first ones alone has drawn fewer, and not otherwise.
 
     Args:
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         strategy: how; see above.
         count: maximum number of texts.
         other: the model to compare with, where disagreement is looked for.

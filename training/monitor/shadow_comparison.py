@@ -90,7 +90,7 @@ def compare(engine: Engine, a: str, b: str | None = None) -> Comparison:
     been given.
 
     Args:
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         a: a version that the shadow has scored with, or that has scored rows itself.
         b: another one; None takes what stands in emotion_results, by whichever version but A.
 

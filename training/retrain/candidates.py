@@ -49,7 +49,7 @@ def tuned_champion(
         output: folder of the tuned one; what is there from an earlier try stays.
         labels: that the champion has not learnt.
         taken: what a later run must know of them; see `training.retrain.run_history`.
-        seed: of the bootstrap samples.
+        seed: random seed for the bootstrap samples.
 
     Returns:
         What to note of it: whether there is a candidate, and why.
@@ -131,7 +131,7 @@ def judge_candidates(  # noqa: PLR0913 - the models, the rows, and what is asked
         anchor: folder of the best champion so far, where it is another.
         limits: what is asked.
         error: of the look, for all candidates.
-        seed: of the bootstrap samples.
+        seed: random seed for the bootstrap samples.
 
     Returns:
         The one to be decided on, and what to note of all.

@@ -27,7 +27,7 @@ class Fold(NamedTuple):
     """A fit and the rows that it has not seen.
 
     Attributes:
-        folder: of the fitted bundle.
+        folder: the fitted bundle's folder.
         data: files that it is fitted on.
         rows: that it is judged on.
     """

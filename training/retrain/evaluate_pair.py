@@ -53,7 +53,7 @@ def try_out(  # noqa: PLR0913 - the models, the rows, and what is asked.
         anchor: folder of the best champion so far, where it is another.
         limits: what is asked.
         error: chance that a candidate which is no better is promoted; None takes that of a year, for a single look.
-        seed: of the bootstrap samples.
+        seed: random seed for the bootstrap samples.
 
     Raises:
         UnusableData: there are no rows.

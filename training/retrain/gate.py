@@ -40,7 +40,7 @@ class Verdict(msgspec.Struct, frozen=True):
         rows: labelled texts that judged; 0 where the candidate was refused before any was looked at.
         public_rows: of the public holdout; 0 where there was none.
         resamples: bootstrap samples.
-        seed: of the samples.
+        seed: random seed for the samples.
         limits: what was asked.
         error: chance that this look promotes a candidate that is no better.
         shows: smallest gain in weighted F1 that these labels show in four of five cases; None where they show none.
@@ -123,7 +123,7 @@ def judge(  # noqa: PLR0913 - two models, the rows, and what else is asked of th
         public: both models on public rows, if there are any.
         before: checks that need no labels, and were passed.
         limits: what is asked.
-        seed: of the bootstrap samples.
+        seed: random seed for the bootstrap samples.
 
     Raises:
         UnusableData: there is no row, or shapes do not agree.

@@ -21,7 +21,7 @@ class Lock:
     in transaction mode, cannot stand between.
 
     Args:
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         key: what the lock is known by in that database.
     """
 

@@ -75,7 +75,7 @@ def retrain(settings: RetrainSettings, engine: Engine, stop: StopSignal, *, forc
 
     Args:
         settings: of the run.
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         stop: where a signal interrupts the run; it goes on when it is started again.
         force: train even where there are few new labels.
 

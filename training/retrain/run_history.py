@@ -122,7 +122,7 @@ def find_verdict(engine: Engine, champion: str, labels: str, settings: dict[str,
     """Return the latest run that came to a verdict on what comes of the same labels, settings and champion.
 
     Args:
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         champion: its version.
         labels: fingerprint of their snapshot.
         settings: as that run noted them.

@@ -172,7 +172,7 @@ def exclusive_run(engine: Engine, work: Path, stop: StopSignal | None = None) ->
     another error, or without `Run.finish`, it has failed, and its folder goes with it.
 
     Args:
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         work: where the runs have their folders; other databases may have theirs there too.
         stop: Where a signal comes; it interrupts the block, and neither how a run begins nor how it ends.
 

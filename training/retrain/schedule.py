@@ -55,7 +55,7 @@ def keep_to(date_after: Dates, engine: Engine, job: Job, stop: StopSignal) -> No
 
     Args:
         date_after: gives the first date after a moment, as `crontab` does.
-        engine: of the database, which is waited for where it is away.
+        engine: SQLAlchemy engine connected to the results database, which is waited for where it is away.
         job: what is done.
         stop: where the signal comes.
 

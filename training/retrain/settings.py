@@ -103,7 +103,7 @@ class RetrainSettings(BaseModel):
             data: files of the snapshot.
             taken: what a later run must know of them.
             champion: folder of its bundle.
-            manifest: of that bundle; labels follow the convention that it serves by default.
+            manifest: that bundle's manifest; labels follow the convention that it serves by default.
             output: folder of the candidate.
         """
         warm = self.start == "champion"

@@ -40,7 +40,7 @@ class Snapshot(NamedTuple):
     """Labels in files.
 
     Attributes:
-        folder: of the files.
+        folder: the folder that holds the files.
         taken_at: when, by the database's clock; ISO 8601.
         fingerprint: SHA-256 of all rows.
         teaching: rows of each source, after the leak guard.
@@ -105,7 +105,7 @@ def take(
     """Write the labels into a folder, or read what an earlier try wrote there.
 
     Args:
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         folder: is made; it shows once it is complete.
         judges: whether a source's rows judge, and choose thresholds; see `training.retrain.run`.
         learnt: what the champion has learnt: those texts do not judge; their origin does not matter.

@@ -90,7 +90,7 @@ def write_tuned(  # noqa: PLR0913 - the bundle that there is, and what becomes o
     """Write the bundle, whole or not at all: another's files, with a manifest and a card of its own.
 
     Args:
-        folder: of the bundle that was tuned.
+        folder: the tuned bundle's folder.
         served: that bundle, by the convention that was tuned.
         output: folder to write; must not exist.
         trial: what came of the tuning.

@@ -116,7 +116,7 @@ def try_tuning(before: Tuning, labels: Labels, *, seed: int = 0) -> Trial:
     Args:
         before: the bundle's tuning.
         labels: to tune to.
-        seed: of the bootstrap samples.
+        seed: random seed for the bootstrap samples.
 
     Raises:
         UnusableData: there are too few rows, of too few sessions, or none carries an emotion.

@@ -33,7 +33,7 @@ class OnnxBackend:
 
     Args:
         file: as `emotion-training export --onnx` writes it.
-        manifest: of the bundle.
+        manifest: the bundle's manifest.
 
     Raises:
         ConfigurationError: the file is damaged, or was made from another bundle.

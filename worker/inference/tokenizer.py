@@ -35,7 +35,7 @@ class Tokens:
     tokenizer at hand is tried out at load; where it does not, each text goes through the tokenizer.
 
     Args:
-        tokenizer: of the bundle; its own truncation and padding are turned off.
+        tokenizer: the bundle's tokenizer; its own truncation and padding are turned off.
         max_tokens: the longest sequence, special tokens included; a longer text becomes windows of nearly one length.
     """
 

@@ -46,7 +46,7 @@ class TorchBackend:
     """A model of transformers, on one device.
 
     Args:
-        folder: of the bundle.
+        folder: the bundle's folder.
         device: auto, cpu, cuda or cuda:N.
         longest: tokens of the longest text.
 

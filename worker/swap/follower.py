@@ -72,7 +72,7 @@ def load_champion(engine: Engine, load: Load, load_released: Callable[[], Classi
     """Load the model to begin with: the champion, else the one before it, else the released one.
 
     Args:
-        engine: of the database.
+        engine: SQLAlchemy engine connected to the results database.
         load: makes a model of a version.
         load_released: makes the one that serves while nothing was ever promoted.
 
@@ -120,7 +120,7 @@ class Follower:
     the matter with a champion or with the registry, the model that serves goes on serving.
 
     Args:
-        engine: of the database; one connection of it is kept.
+        engine: SQLAlchemy engine connected to the results database; one connection of it is kept.
         serving: where the model that serves is.
         load: makes a model of a version.
         metrics: tells which model serves, and whether it is the champion.

@@ -66,7 +66,7 @@ class Shadow:
     Args:
         store: where candidates are found and scores go.
         load: makes a version ready to classify.
-        share: of the transcripts to score, 0 to 1; all workers choose the same ones.
+        share: share of the transcripts to score, 0 to 1; all workers choose the same ones.
         metrics: counts what becomes of them.
         poll_s: seconds between two looks at the registry.
     """

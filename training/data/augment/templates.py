@@ -109,7 +109,7 @@ def synthesize(emotion: str, count: int, seed: int) -> Examples:
     Args:
         emotion: one of `EMOTIONS`.
         count: of the rows; with more of them, the first ones stay the same.
-        seed: of the choice.
+        seed: random seed for the choice.
 
     Returns:
         A set named `SOURCE`, its ids "synthetic-fear-0" and so on. Of the emotions, those count as not annotated that
